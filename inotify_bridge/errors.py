@@ -1,0 +1,90 @@
+"""
+Every error that a person may see.
+
+    BridgeError                     exit 1
+    ├── UsageError                  exit 2    the command line is wrong
+    ├── ConfigError                 exit 78   the configuration is wrong (EX_CONFIG)
+    ├── UnavailableError            exit 69   a service that is needed is not there (EX_UNAVAILABLE)
+    │   └── SinkUnavailable                   not connected now: the relay backs off and connects again
+    │       └── SinkMisconfigured             an operator has to act, retrying alone will hardly help
+    └── StoreError                            the state database cannot be used
+
+An error carries what happened and, where there is one, a hint: what to do about it. The command line prints
+both on one line; secrets never stand in either.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class BridgeError(Exception):
+    """
+    Base of all errors raised on purpose.
+
+    Args:
+        message: what happened and where, one sentence without a full stop.
+        hint: what to do, or empty.
+    """
+
+    exit_code: ClassVar[int] = 1
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+
+    def __str__(self) -> str:
+        return f"{self.message} ({self.hint})" if self.hint else self.message
+
+
+class UsageError(BridgeError):
+    """The command line asks for something that cannot be."""
+
+    exit_code = 2
+
+
+class ConfigError(BridgeError):
+    """The configuration is wrong."""
+
+    exit_code = 78
+
+
+class UnavailableError(BridgeError):
+    """A service, port or lock that is needed is not to be had."""
+
+    exit_code = 69
+
+
+class SinkUnavailable(UnavailableError):
+    """
+    A sink is not connected, or lost its connection.
+
+    Args:
+        reason: class of the failure, one of `SINK_ERROR_REASONS`: the metric label.
+    """
+
+    def __init__(self, message: str, hint: str = "", reason: str = "connection") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class SinkMisconfigured(SinkUnavailable):
+    """The sink answered and refused: wrong password, missing exchange or topic, certificate not trusted."""
+
+
+class StoreError(BridgeError):
+    """The state database cannot be opened, written or trusted."""
+
+
+SINK_ERROR_REASONS = (
+    "connection",
+    "auth",
+    "timeout",
+    "nacked",
+    "unroutable",
+    "too_large",
+    "authorization",
+    "not_found",
+    "other",
+)
