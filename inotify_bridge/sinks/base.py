@@ -38,7 +38,9 @@ class Message(NamedTuple):
     def pack(self) -> bytes:
         """The message as one journal record."""
         kind = self.kind.encode()
-        return b"".join((_HEAD.pack(self.sequence, self.time, len(kind), len(self.key)), kind, self.key, self.body))
+        return b"".join(
+            (_HEAD.pack(self.sequence, self.time, len(kind), len(self.key)), kind, self.key, self.body)
+        )
 
     @classmethod
     def unpack(cls, record: bytes) -> Message:
@@ -46,11 +48,13 @@ class Message(NamedTuple):
         sequence, time, kind_length, key_length = _HEAD.unpack_from(record)
         key_at = _HEAD.size + kind_length
         body_at = key_at + key_length
-        return cls(sequence, time, record[_HEAD.size : key_at].decode(), record[key_at:body_at], record[body_at:])
+        return cls(
+            sequence, time, record[_HEAD.size : key_at].decode(), record[key_at:body_at], record[body_at:]
+        )
 
     def attributes(self) -> dict[str, str]:
         """The CloudEvents attributes without ``data``, for binary content mode."""
-        # A quote inside a JSON string is always escaped, so this byte sequence occurs once, where data begins.
+        # A quote inside a JSON string is always escaped: this byte sequence occurs once, where data begins.
         end = self.body.index(b',"data":{')
         decoded: dict[str, str] = json.loads(self.body[:end] + b"}")
         return decoded
@@ -130,10 +134,12 @@ class Sink(Protocol):
         Send the messages in order and wait until each is confirmed or refused.
 
         Returns:
-            One outcome a message, in the order of the batch. After the first `RETRY` the rest may be `RETRY` too.
+            One outcome a message, in the order of the batch. After the first `RETRY` the rest may be
+            `RETRY` too.
 
         Raises:
-            SinkUnavailable: the connection was lost; nothing is known about the batch, all of it is sent again.
+            SinkUnavailable: the connection was lost; nothing is known about the batch, all of it is sent
+                again.
         """
 
     def close(self) -> None:

@@ -1,0 +1,1 @@
+"""Every sink against what it is made for."""
