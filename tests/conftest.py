@@ -1,0 +1,138 @@
+"""What the whole suite shares: the real brokers, a machine-wide lock, and the report of what was used."""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypeVar
+
+import pytest
+
+from tests.brokers import Authority, Broker, KafkaBroker, RabbitmqBroker
+
+_LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
+_QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+
+AnyBroker = TypeVar("AnyBroker", bound=Broker, covariant=True)
+
+_shared: dict[str, Broker] = {}
+_used: set[str] = set()
+
+
+class BrokerFactory(Protocol[AnyBroker]):
+    """Starts a broker of the test's own; takes what the broker's class takes."""
+
+    def __call__(self, **arguments: Any) -> AnyBroker:
+        """The broker, started."""
+
+
+@pytest.fixture(scope="session")
+def rabbitmq() -> Iterator[RabbitmqBroker]:
+    """The RabbitMQ that all tests share: use a queue and an exchange of your own."""
+    yield from _session_broker(RabbitmqBroker)
+
+
+@pytest.fixture(scope="session")
+def kafka() -> Iterator[KafkaBroker]:
+    """The Apache Kafka that all tests share: use a topic of your own."""
+    yield from _session_broker(KafkaBroker)
+
+
+@pytest.fixture
+def own_rabbitmq() -> Iterator[BrokerFactory[RabbitmqBroker]]:
+    """Starts a RabbitMQ for this test alone: ``own_rabbitmq(certificate=authority.issue())``."""
+    yield from _own_brokers(RabbitmqBroker)
+
+
+@pytest.fixture
+def own_kafka() -> Iterator[BrokerFactory[KafkaBroker]]:
+    """Starts an Apache Kafka for this test alone: ``own_kafka(security="SASL_PLAINTEXT", users={…})``."""
+    yield from _own_brokers(KafkaBroker)
+
+
+@pytest.fixture(scope="session")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
+    """A private certificate authority: ``issue()`` for this machine, ``issue("other.test")`` for another."""
+    return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(autouse=True)
+def _shared_brokers_run() -> Iterator[None]:
+    """A test that failed halfway leaves no broker stopped or frozen to the next one."""
+    yield
+    for broker in _shared.values():
+        broker.thaw()
+        broker.start()
+
+
+@pytest.fixture
+def exclusive() -> Iterator[Callable[[int], None]]:
+    """
+    Hold the machine-wide lock of tests that depend on ``fs.inotify.max_queued_events``: it has no namespace.
+
+    Gives a function that sets the limit (events; counts for inotify instances made afterwards). The value
+    found is put back at the end; by the next holder where this one is killed, from the lock file.
+    """
+    directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
+    with (directory / "inotify-bridge-tests.lock").open("a+") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        lock.seek(0)
+        before = lock.read() or _QUEUE_LIMIT.read_text()
+        lock.truncate(0)
+        lock.write(before)
+        lock.flush()
+        yield _set_queue_limit
+        if _QUEUE_LIMIT.read_text() != before:
+            _QUEUE_LIMIT.write_text(before)
+        lock.truncate(0)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say which real brokers the tests ran against."""
+    used = ", ".join(sorted(_used)) or "none"
+    terminalreporter.write_line(f"real brokers used: {used}")
+
+
+def _set_queue_limit(events: int) -> None:
+    try:
+        _QUEUE_LIMIT.write_text(f"{events}\n")
+    except OSError as error:
+        _unavailable(f"fs.inotify.max_queued_events cannot be set: {error}")
+
+
+def _session_broker(kind: type[AnyBroker]) -> Iterator[AnyBroker]:
+    with _installed(kind) as broker:
+        _shared[kind.product] = broker
+        _used.add(f"{broker.product} {broker.version}")
+        yield broker
+        del _shared[kind.product]
+
+
+def _own_brokers(kind: type[AnyBroker]) -> Iterator[BrokerFactory[AnyBroker]]:
+    started: list[AnyBroker] = []
+
+    def start(**arguments: Any) -> AnyBroker:
+        broker = _installed(kind, **arguments)
+        started.append(broker)
+        broker.start()
+        _used.add(f"{broker.product} {broker.version}")
+        return broker
+
+    yield start
+    for broker in started:
+        broker.close()
+
+
+def _installed(kind: type[AnyBroker], **arguments: Any) -> AnyBroker:
+    if missing := kind.missing():
+        _unavailable(missing)
+    return kind(**arguments)
+
+
+def _unavailable(reason: str) -> None:
+    """Skip where a developer lacks something; fail where the run has to prove everything."""
+    if os.environ.get("CI"):
+        pytest.fail(reason)
+    pytest.skip(reason)
