@@ -106,7 +106,7 @@ class RabbitmqBroker(Broker):
         if not self._mapper.alive:
             mapper = ["epmd", "-port", str(self._ports["mapper"]), "-address", "127.0.0.1"]
             self._mapper.launch(mapper)
-        # With RABBITMQ_ALLOW_INPUT the script becomes the Erlang machine instead of waiting for it: so its pid
+        # With RABBITMQ_ALLOW_INPUT the script becomes the Erlang machine instead of waiting for it: the pid
         # is the broker's, and signals hit the right process.
         environment = {**self._environment(), "RABBITMQ_ALLOW_INPUT": "1"}
         self._server.launch([str(_PROGRAMS / "rabbitmq-server"), "-noinput"], environment)

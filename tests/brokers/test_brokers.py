@@ -35,7 +35,7 @@ def send_to_rabbitmq(url: str, queue: str, tls: ssl.SSLContext | None = None) ->
 def received_from_rabbitmq(url: str, queue: str) -> bytes | None:
     """The first message of a queue, which stays in it."""
     with pika.BlockingConnection(pika.URLParameters(url)) as connection:
-        _, _, body = connection.channel().basic_get(queue, auto_ack=False)
+        body: bytes | None = connection.channel().basic_get(queue, auto_ack=False)[2]
         return body
 
 
@@ -151,7 +151,7 @@ def listening_addresses(pid: int) -> set[str]:
 def test_rabbitmq_over_tls(
     own_rabbitmq: BrokerFactory[RabbitmqBroker], authority: Authority, name: str
 ) -> None:
-    """With a certificate of the private authority a client that trusts it gets in with the right password only."""
+    """A client that trusts the private authority gets in, with the right password only."""
     broker = own_rabbitmq(user="bridge", password="s3cret", certificate=authority.issue())
     context = ssl.create_default_context(cafile=str(authority.certificate))
     send_to_rabbitmq(broker.tls_url, name, context)
