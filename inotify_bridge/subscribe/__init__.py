@@ -1,0 +1,30 @@
+"""
+For consumers: read events, notice what was lost, hold a replica of the tree.
+
+Needs nothing but the standard library. A whole consumer, exact under every failure that the stream survives:
+
+    from inotify_bridge.subscribe import Decision, GapDetector, Replica, parse
+
+    def consume(messages, replicas, ask_for_snapshot):
+        detector, asked = GapDetector(deadline=60), frozenset()
+        for body, headers in messages:
+            event = parse(body, headers)
+            if detector.offer(event) is Decision.APPLY:
+                replica = replicas.setdefault(event.source, Replica())
+                if not replica.apply(event):
+                    detector.invalidate(event.source)
+            lost = detector.invalid()
+            for source in lost - asked:
+                ask_for_snapshot(source)
+            asked = lost
+
+`messages` are the broker's, in its order and acknowledged after they were applied; `ask_for_snapshot` does
+what ``inotify-bridge resync GROUP --snapshot`` does. A consumer that only wants to know about finished files
+needs `parse` alone: handle ``file.written`` and ``file.moved``, and skip an `Event.id` that it handled before.
+"""
+
+from inotify_bridge.subscribe.event import Entry, Event, parse
+from inotify_bridge.subscribe.gap import Decision, GapDetector, Position
+from inotify_bridge.subscribe.replica import Replica
+
+__all__ = ["Decision", "Entry", "Event", "GapDetector", "Position", "Replica", "parse"]

@@ -1,0 +1,88 @@
+"""
+The catalogue of events: their kinds, and the full names under which they are published.
+
+A kind is what routing keys, metrics and filters see, for example ``file.written``. The type that a consumer
+reads is ``{type_prefix}.{kind}.v1``. The three families differ in what ``data`` holds: ``file.*`` and
+``directory.*`` describe one entry of the tree, ``stream.*`` what the stream says about itself.
+"""
+
+from __future__ import annotations
+
+import stat
+from typing import Final
+
+from inotify_bridge.capture.change import Change, Item
+
+FILE_KINDS: Final[dict[str, str]] = {
+    kind: f"file.{kind}"
+    for kind in ("created", "written", "modified", "attributes_changed", "moved", "deleted", "ready")
+}
+"""`Change.kind` to the event kind, for everything that is no directory."""
+
+DIRECTORY_KINDS: Final[dict[str, str]] = {
+    kind: f"directory.{kind}" for kind in ("created", "moved", "deleted", "attributes_changed")
+}
+"""`Change.kind` to the event kind, for directories."""
+
+STREAM_KINDS: Final[dict[str, str]] = {
+    kind: f"stream.{kind}"
+    for kind in (
+        "started",
+        "stopped",
+        "resync_started",
+        "resync_completed",
+        "coverage_degraded",
+        "coverage_restored",
+        "root_lost",
+        "root_restored",
+        "event_parked",
+        "heartbeat",
+        "probe",
+    )
+}
+"""`Notice.kind` to the event kind."""
+
+KINDS: Final = frozenset((*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values()))
+"""Every event kind there is."""
+
+PARKED: Final = STREAM_KINDS["event_parked"]
+
+SCOPED: Final = frozenset(("resync_started", "resync_completed"))
+"""`Notice.kind` of those whose path is published as ``data.scope``; for all others it is ``data.path``."""
+
+SCHEMAS: Final[dict[str, str]] = {
+    "file": "urn:inotify-bridge:schema:file:1",
+    "directory": "urn:inotify-bridge:schema:file:1",
+    "stream": "urn:inotify-bridge:schema:stream:1",
+}
+"""Family of a kind to the ``dataschema`` of its events."""
+
+
+def kind_of(item: Item) -> str:
+    """
+    The event kind of a change or a notice.
+
+    Raises:
+        KeyError: there is no such event, for example a directory that was ``written``.
+    """
+    if not isinstance(item, Change):
+        return STREAM_KINDS[item.kind]
+    return (DIRECTORY_KINDS if item.type == stat.S_IFDIR else FILE_KINDS)[item.kind]
+
+
+def type_of(prefix: str, kind: str) -> str:
+    """The CloudEvents ``type`` of a kind."""
+    return f"{prefix}.{kind}.v1"
+
+
+def split_type(type: str) -> tuple[str, str]:
+    """
+    The inverse of `type_of`: (prefix, kind). A kind that this release does not know is no error.
+
+    Raises:
+        ValueError: the type has not three parts after its prefix, or is of another version than v1.
+    """
+    prefix, *kind, version = type.rsplit(".", 3)
+    if len(kind) != 2 or version != "v1":
+        raise ValueError(f"not an event type of version 1: {type!r}")
+    return prefix, ".".join(kind)

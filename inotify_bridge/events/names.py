@@ -1,0 +1,68 @@
+"""
+Names of files as text.
+
+The kernel's names are bytes without NUL and slash; JSON, headers and terminals take Unicode text. Valid UTF-8
+stands as it is, except that ``%``, control characters (U+0000 to U+001F, U+007F to U+009F) and bytes that are
+not UTF-8 are percent-encoded. So the text can always be turned back into the bytes, two names never share a
+text, and no name can break a line or drive a terminal (CWE-117, CWE-150).
+
+Because ``%`` itself is always encoded, a text contains one if and only if something was encoded.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+from typing import Final
+
+# Bytes that are no UTF-8 come out of the decoder as U+DC80 to U+DCFF ("surrogateescape").
+_SPECIAL: Final = re.compile("[%\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+_ESCAPE: Final = re.compile(b"%(..)?", re.DOTALL)
+
+
+def encode(name: bytes) -> str:
+    """A name or path as text without control characters."""
+    try:
+        text = name.decode()
+    except UnicodeDecodeError:
+        text = name.decode("utf-8", "surrogateescape")
+    else:
+        # The common case. isprintable() is false for every control character (and for some spaces, which the
+        # slow way leaves alone).
+        if text.isprintable() and "%" not in text:
+            return text
+    return _SPECIAL.sub(_percent, text)
+
+
+def decode(text: str) -> bytes:
+    """
+    The inverse of `encode`.
+
+    Raises:
+        ValueError: a percent sign is not followed by two hexadecimal digits, or the text is no Unicode.
+    """
+    raw = text.encode()
+    return _ESCAPE.sub(_byte, raw) if b"%" in raw else raw
+
+
+def members(key: str, name: bytes) -> dict[str, str]:
+    """A path field of an event's data: ``key``, and ``key_b64`` (the raw bytes) if anything was encoded."""
+    text = encode(name)
+    return {key: text, f"{key}_b64": base64_text(name)} if "%" in text else {key: text}
+
+
+def base64_text(name: bytes) -> str:
+    """Standard base64 with padding, as text."""
+    return base64.b64encode(name).decode("ascii")
+
+
+def _percent(match: re.Match[str]) -> str:
+    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
+
+
+def _byte(match: re.Match[bytes]) -> bytes:
+    digits = match[1]
+    # int() would also take signs, spaces and underscores.
+    if digits is None or not digits.isalnum():
+        raise ValueError("a percent sign without two hexadecimal digits")
+    return bytes((int(digits, 16),))
