@@ -1,0 +1,71 @@
+"""A storm on a real directory, as a process: ``python -m tests.storm --root DIR --outside DIR2 --seed 1``."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import time
+from collections import Counter
+
+from tests.simulation.tree import Tree
+from tests.storm.executor import Executor
+from tests.storm.operations import Mix, Operations
+
+
+def storm(root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: float = 0) -> Counter[str]:
+    """
+    Work on two empty directories, and close everything at the end.
+
+    Args:
+        count: operations, at least.
+        rate: operations a second; 0 is as fast as it goes.
+    Returns: how many of each kind were done.
+    Raises: OSError where the tree is not what the model says.
+    """
+    os.umask(0o022)
+    tree = Tree()
+    for path in (b"r", b"o"):
+        tree.mkdir(path, 0o755)
+    operations, executor = Operations(tree, random.Random(seed), mix), Executor(root, outside)
+    done: Counter[str] = Counter()
+    started, total = time.monotonic(), 0
+    while total < count:
+        some = operations.some()
+        for operation in some:
+            tree.apply(operation)
+            executor.apply(operation)
+            done[operation[0]] += 1
+        total += len(some)
+        if rate and (ahead := total / rate - (time.monotonic() - started)) > 0:
+            time.sleep(ahead)
+    for operation in operations.close_all():
+        tree.apply(operation)
+        executor.apply(operation)
+    return done
+
+
+def main() -> None:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="python -m tests.storm", description="Random operations on a tree.")
+    parser.add_argument("--root", required=True, type=os.fsencode, help="the watched directory, empty")
+    parser.add_argument("--outside", required=True, type=os.fsencode, help="another, on the same file system")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--operations", type=int, default=50_000)
+    parser.add_argument("--rate", type=float, default=0, help="operations a second; 0: full speed")
+    parser.add_argument("--names", type=int, default=200, help="how many different names; few meet often")
+    parser.add_argument("--population", type=int, default=2_000, help="entries it grows to")
+    arguments = parser.parse_args()
+    me = os.geteuid(), os.getegid()
+    mix = Mix(names=arguments.names, population=arguments.population)
+    if me[0] != 0:
+        mix = mix._replace(owners=(me,))
+    started = time.monotonic()
+    done = storm(arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate)
+    seconds = time.monotonic() - started
+    kinds = " ".join(f"{kind}={number}" for kind, number in sorted(done.items()))
+    print(f"{done.total()} operations in {seconds:.2f} s: {kinds}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()
