@@ -155,7 +155,7 @@ def value(registry: CollectorRegistry, name: str, **labels: str) -> float:
 
 
 def test_a_reload_keeps_what_stays_and_drops_what_went() -> None:
-    """After `configure` the series of a removed group and sink are gone, new ones are 0, the rest keep theirs."""
+    """After `configure` the series of a removed group and sink are gone, new ones are 0, others stay."""
     registry = CollectorRegistry()
     made = metrics(registry)
     kept, relay = made.group("uploads"), made.relay("uploads", "lake")

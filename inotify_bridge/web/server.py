@@ -1,0 +1,187 @@
+"""The HTTP server: waitress on a thread of its own, started and stopped by the agent."""
+
+from __future__ import annotations
+
+import errno
+import ipaddress
+import logging
+import re
+import socket
+import threading
+from collections.abc import Callable
+from typing import Any, Final, TypeAlias
+
+from prometheus_client import CollectorRegistry
+from waitress import create_server, wasyncore
+
+from inotify_bridge.errors import ConfigError, UnavailableError
+from inotify_bridge.web.app import Access, App
+from inotify_bridge.web.view import AgentView
+
+log = logging.getLogger(__name__)
+
+DEFAULT_LISTEN: Final = "127.0.0.1:10477"
+STOP_SECONDS: Final = 5.0
+BACKLOG: Final = 128
+# Nothing waits for this timeout, `stop` wakes the loop: it only paces the search for idle connections.
+IDLE_SECONDS: Final = 10.0
+
+# A scrape, a probe, a page and a command at once, and one to spare. Bodies are small by design; a peer that
+# says nothing for half a minute is not worth a descriptor, and no number of peers takes more than the limit.
+LIMITS: Final = {
+    "threads": 5,
+    "backlog": BACKLOG,
+    "connection_limit": 100,
+    "channel_timeout": 30,
+    "cleanup_interval": 10,
+    "max_request_header_size": 16 * 1024,
+    "max_request_body_size": 64 * 1024,
+    "log_socket_errors": False,
+    "ident": "inotify-bridge",
+}
+
+
+_LISTEN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>[0-9]{1,5})")
+_BIND_HINTS: Final = {
+    errno.EADDRINUSE: "another program has the port: stop it, or set http.listen",
+    errno.EADDRNOTAVAIL: "no interface of this machine has the address: set http.listen",
+    errno.EACCES: "ports below 1024 need a privilege: set http.listen",
+}
+
+
+class WebServer:
+    """
+    Serves the pages, metrics and probes of one agent.
+
+    Args:
+        listen: ``host:port``, ``[v6]:port`` or ``:port`` for all addresses; port 0 takes any free one.
+        view: the agent; asked on the server's threads.
+        registry: what `/metrics` exposes.
+        token: the bearer token in force, or None; asked at every request.
+
+    `start` and `stop` come from one thread, once each; `stop` is idempotent and may come without `start`.
+    Threads: ``web`` and waitress's own workers.
+    """
+
+    def __init__(
+        self, listen: str, view: AgentView, registry: CollectorRegistry, token: Callable[[], str | None]
+    ) -> None:
+        self._host, self._wanted_port = parse_listen(listen)
+        self._view = view
+        self._registry = registry
+        self._token = token
+        self._stopping = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._server: Any = None  # waitress publishes no types
+        self._descriptors: dict[int, Any] = {}
+        self._address: tuple[str, int] | None = None
+
+    def start(self) -> None:
+        """
+        Bind, and serve on a thread.
+
+        Raises:
+            UnavailableError: the address cannot be had.
+        """
+        if self._stopping.is_set():
+            return
+        bound = self._bind()
+        self._address = bound.getsockname()[:2]
+        app = App(self._view, self._registry, self._access())
+        self._server = create_server(app, map=self._descriptors, sockets=[bound], **LIMITS)
+        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
+        self._thread.start()
+        log.info("http: listening on %s", self.url)
+
+    def stop(self) -> None:
+        """Finish the requests in hand, for `STOP_SECONDS` at most, and close every connection. Idempotent."""
+        if self._stopping.is_set():
+            return
+        self._stopping.set()
+        server, thread = self._server, self._thread
+        if server is None or thread is None:
+            return
+        server.pull_trigger()
+        thread.join(STOP_SECONDS)
+        # The workers write their answers themselves and need no loop for it, but they pull the trigger: so
+        # the descriptors go last.
+        server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
+        wasyncore.close_all(self._descriptors, ignore_all=True)
+
+    @property
+    def port(self) -> int:
+        """The port that is served. Only after `start`."""
+        return self._bound[1]
+
+    @property
+    def url(self) -> str:
+        """Where this machine reaches the server. Only after `start`."""
+        host, port = self._bound
+        address = ipaddress.ip_address(host)
+        if address.is_unspecified:
+            host = "127.0.0.1"  # a dual-stack socket takes it too
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def _bound(self) -> tuple[str, int]:
+        if self._address is None:
+            raise RuntimeError("the HTTP server has not been started")
+        return self._address
+
+    def _access(self) -> Access:
+        if not _is_loopback(self._bound[0]):
+            return Access(hosts=None, needs_token=True, token=self._token)
+        names = {"localhost", "127.0.0.1", "::1", self._host.lower(), self._bound[0]}
+        return Access(hosts=frozenset(names), needs_token=False, token=self._token)
+
+    def _serve(self) -> None:
+        while not self._stopping.is_set():
+            wasyncore.loop(timeout=IDLE_SECONDS, use_poll=True, map=self._descriptors, count=1)
+
+    def _bind(self) -> socket.socket:
+        try:
+            family, kind, protocol, _, address = _resolve(self._host, self._wanted_port)
+            bound = socket.socket(family, kind, protocol)
+            try:
+                bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                if family == socket.AF_INET6:
+                    bound.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+                bound.bind(address)
+                bound.listen(BACKLOG)
+            except OSError:
+                bound.close()
+                raise
+        except OSError as exc:
+            raise self._unavailable(exc) from exc
+        return bound
+
+    def _unavailable(self, exc: OSError) -> UnavailableError:
+        host = f"[{self._host}]" if ":" in self._host else self._host
+        message = f"http: cannot listen on {host}:{self._wanted_port}: {exc.strerror or exc}"
+        return UnavailableError(message, _BIND_HINTS.get(exc.errno or 0, "set http.listen"))
+
+
+def parse_listen(listen: str) -> tuple[str, int]:
+    """
+    Take ``host:port`` apart; the host without brackets, empty for all addresses.
+
+    Raises:
+        ConfigError: it is no such thing.
+    """
+    parts = _LISTEN.fullmatch(listen)
+    if parts is None or int(parts["port"]) > 65535:
+        raise ConfigError(f"http.listen: {listen!r} is not host:port", f"for example {DEFAULT_LISTEN}")
+    return parts["v6"] or parts["host"] or "", int(parts["port"])
+
+
+_Address: TypeAlias = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
+
+
+def _resolve(host: str, port: int) -> tuple[int, int, int, str, _Address]:
+    """The first address of the host, IPv4 before IPv6: ``localhost`` is where every client looks for it."""
+    found = socket.getaddrinfo(host or "0.0.0.0", port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    return min(found, key=lambda entry: entry[0] != socket.AF_INET)
+
+
+def _is_loopback(address: str) -> bool:
+    return ipaddress.ip_address(address.partition("%")[0]).is_loopback

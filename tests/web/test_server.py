@@ -1,0 +1,196 @@
+"""The HTTP server: its life, its limits, and who may ask what."""
+
+from __future__ import annotations
+
+import http.client
+import socket
+import threading
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from inotify_bridge.errors import ConfigError, UnavailableError
+from inotify_bridge.web.server import WebServer, parse_listen
+from tests.web.client import ask
+from tests.web.conftest import ServerFactory
+from tests.web.view import GivenView
+
+PROTECTED = ["/", "/api/v1/status"]
+OPEN = ["/metrics", "/livez", "/readyz", "/startupz"]
+EVERYWHERE = "0.0.0.0:0"  # not a loopback address, and reachable over loopback
+
+
+def made(listen: str, view: GivenView) -> WebServer:
+    return WebServer(listen, view, CollectorRegistry(), lambda: None)
+
+
+def test_a_port_in_use_is_an_error_for_people(server: WebServer, view: GivenView) -> None:
+    """A second server on the port fails with exit code 69, the address and what to do."""
+    second = made(f"127.0.0.1:{server.port}", view)
+    with pytest.raises(
+        UnavailableError, match=rf"127\.0\.0\.1:{server.port}: Address already in use .*http\.listen"
+    ) as error:
+        second.start()
+    assert error.value.exit_code == 69
+    second.stop()
+
+
+def test_an_address_of_no_interface_is_an_error_for_people(view: GivenView) -> None:
+    """An address that this machine does not have fails with exit code 69."""
+    with pytest.raises(UnavailableError, match=r"192\.0\.2\.1:0: .*http\.listen"):
+        made("192.0.2.1:0", view).start()
+
+
+def test_a_stopped_server_is_gone(serve: ServerFactory) -> None:
+    """After `stop` nothing listens, the port is free, no thread is left, and a second `stop` does nothing."""
+    before = set(threading.enumerate())
+    server = serve()
+    assert ask(server, "/livez").status == 200
+    server.stop()
+    assert not [t for t in set(threading.enumerate()) - before if t.name == "web"]
+    with pytest.raises(ConnectionRefusedError):
+        ask(server, "/livez")
+    server.stop()
+    again = serve(f"127.0.0.1:{server.port}")
+    assert ask(again, "/livez").status == 200
+
+
+def test_stop_ends_connections_that_are_kept_open(server: WebServer) -> None:
+    """`stop` does not wait for a peer that keeps its connection, nor for one that sent half a request."""
+    kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
+    kept.request("GET", "/livez")
+    assert kept.getresponse().read() == b"ok\n"
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
+        half.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
+        server.stop()
+        assert half.recv(100) == b""
+    kept.close()
+
+
+def test_a_stop_before_the_start_is_not_lost(view: GivenView) -> None:
+    """A server that was stopped before it started binds nothing."""
+    server = made("127.0.0.1:0", view)
+    server.stop()
+    server.start()
+    with pytest.raises(RuntimeError, match="not been started"):
+        _ = server.port
+
+
+def test_ipv6_loopback_is_served(serve: ServerFactory) -> None:
+    """`[::1]:0` listens on IPv6, and the URL says it."""
+    try:
+        server = serve("[::1]:0")
+    except UnavailableError:
+        pytest.skip("this machine has no IPv6")
+    assert server.url == f"http://[::1]:{server.port}"
+    assert ask(server, "/livez", host="::1").status == 200
+
+
+@pytest.mark.parametrize(
+    ("listen", "parts"),
+    [
+        ("127.0.0.1:10477", ("127.0.0.1", 10477)),
+        ("[::1]:0", ("::1", 0)),
+        (":9000", ("", 9000)),
+        ("localhost:65535", ("localhost", 65535)),
+    ],
+)
+def test_a_listen_address_is_taken_apart(listen: str, parts: tuple[str, int]) -> None:
+    """host:port in its usual forms is understood."""
+    assert parse_listen(listen) == parts
+
+
+@pytest.mark.parametrize(
+    "listen", ["", "localhost", "10477", "::1:80", "a:b", "a:65536", "a:-1", "[::1]", "a b:1"]
+)
+def test_what_is_no_listen_address_is_refused(listen: str) -> None:
+    """Anything else is a configuration error that gives an example."""
+    with pytest.raises(ConfigError, match=r"http\.listen.*127\.0\.0\.1:10477"):
+        parse_listen(listen)
+
+
+@pytest.mark.parametrize("path", PROTECTED + OPEN)
+def test_loopback_needs_no_token(serve: ServerFactory, path: str) -> None:
+    """On a loopback address everything is answered without a token, configured or not."""
+    assert ask(serve(), path).status == 200
+    assert ask(serve(token="secret"), path).status == 200
+
+
+@pytest.mark.parametrize("path", OPEN)
+def test_probes_and_metrics_never_need_a_token(serve: ServerFactory, path: str) -> None:
+    """On any address `/metrics` and the probes are answered without a token."""
+    assert ask(serve(EVERYWHERE), path).status == 200
+    assert ask(serve(EVERYWHERE, token="secret"), path).status == 200
+
+
+@pytest.mark.parametrize("path", PROTECTED)
+@pytest.mark.parametrize(
+    ("token", "sent", "status"),
+    [
+        ("secret", "Bearer secret", 200),
+        ("secret", "bearer  secret", 200),
+        ("schlüssel", "Bearer schlüssel".encode().decode("latin-1"), 200),
+        ("secret", None, 401),
+        ("secret", "Bearer Secret", 401),
+        ("secret", "Bearer ", 401),
+        ("secret", "Bearer secret2", 401),
+        ("secret", "Basic secret", 401),
+        ("secret", "secret", 401),
+        (None, None, 403),
+        (None, "Bearer None", 403),
+        ("", "Bearer ", 403),
+    ],
+)
+def test_other_addresses_need_the_token(
+    serve: ServerFactory, path: str, token: str | None, sent: str | None, status: int
+) -> None:
+    """On any other address the page and the API need the bearer token, and one has to be set."""
+    headers = {"Authorization": sent} if sent is not None else {}
+    answer = ask(serve(EVERYWHERE, token=token), path, **headers)
+    assert answer.status == status
+    if status == 401:
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+    if status == 403:
+        assert "http.admin_token_file" in answer.json()["hint"]
+    if status != 200:
+        assert b"uploads" not in answer.body
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost:1", "LOCALHOST.", "[::1]:80"])
+def test_loopback_names_are_served(server: WebServer, host: str) -> None:
+    """The names of this machine are taken as Host, with any port."""
+    assert ask(server, "/api/v1/status", Host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host", ["attacker.example", "127.0.0.1.attacker.example", "localhost@attacker.example", "[", ""]
+)
+@pytest.mark.parametrize("path", ["/", "/api/v1/status", "/metrics"])
+def test_a_rebound_name_is_refused(server: WebServer, host: str, path: str) -> None:
+    """On loopback a request with a foreign Host is refused: its sender is the page of another site."""
+    answer = ask(server, path, Host=host)
+    assert answer.status == 421
+    assert b"uploads" not in answer.body
+
+
+def test_a_request_without_host_is_served(server: WebServer) -> None:
+    """HTTP/1.0 without Host, as simple probes send it, is answered."""
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
+        peer.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+        answer = peer.makefile("rb").read()
+    assert answer.startswith(b"HTTP/1.0 200 OK")
+    assert answer.endswith(b"ok\n")
+
+
+def test_other_names_are_served_where_the_network_gives_them(serve: ServerFactory) -> None:
+    """On other addresses any Host will do: a probe asks by the address of a pod."""
+    assert ask(serve(EVERYWHERE), "/livez", Host="pod-7.cluster.example").status == 200
+
+
+def test_too_large_requests_are_refused(server: WebServer) -> None:
+    """Headers over 16 KiB and bodies over 64 KiB are refused, and the server goes on."""
+    assert ask(server, "/livez", X_Long="x" * 20_000).status == 431
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
+        peer.sendall(b"POST / HTTP/1.1\r\nHost: localhost\r\nContent-Length: 70000\r\n\r\n")
+        assert peer.recv(100).startswith(b"HTTP/1.1 413")
+    assert ask(server, "/livez").status == 200
