@@ -1,0 +1,129 @@
+"""
+The log: the package's own logger, on stderr, in lines for people or for machines.
+
+Names of files are hostile (CWE-117): whatever is logged, no control character, line break or escape sequence
+reaches the terminal or the file, in either format.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import sys
+import time
+from collections.abc import Mapping
+from typing import Any, Final, Literal, TextIO
+
+Level = Literal["debug", "info", "warning", "error"]
+Format = Literal["auto", "console", "json"]
+
+_ROOT: Final = "inotify_bridge"
+_PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
+
+# C0, DEL and C1 controls; line and paragraph separators; the marks that turn the direction of text; lone
+# surrogates, which stand for bytes that are not UTF-8 and cannot be encoded.
+_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def escaped(text: str) -> str:
+    """
+    The text with everything that could break a line or move a cursor written as ``\\n`` or ``\\x1b``.
+
+    A byte that is not UTF-8, as `os.fsdecode` brings it, is written as ``\\xff``.
+    """
+    return _UNSAFE.sub(_escape, text)
+
+
+def _escape(found: re.Match[str]) -> str:
+    code = ord(found[0])
+    if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: the raw byte is in the lower half
+        return f"\\x{code - 0xDC00:02x}"
+    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+
+
+def configure(level: Level = "info", format: Format = "auto", stream: TextIO | None = None) -> None:
+    """
+    Send the package's log to one stream, in place of where it went before.
+
+    Args:
+        format: ``console``, ``json``, or ``auto``: console on a terminal, else JSON.
+        stream: stderr, unless given.
+    """
+    target = stream if stream is not None else sys.stderr
+    as_json = format == "json" or (format == "auto" and not target.isatty())
+    handler = _Handler(target)
+    handler.setFormatter(JsonFormatter() if as_json else ConsoleFormatter())
+    logger = logging.getLogger(_ROOT)
+    logger.handlers[:] = [handler]
+    logger.setLevel(level.upper())
+    logger.propagate = False
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to a stream; one that is closed or full must not stop the agent, nor print a traceback."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        error = sys.exc_info()[1]
+        if not isinstance(error, OSError | ValueError):
+            super().handleError(record)
+
+
+class ConsoleFormatter(logging.Formatter):
+    """One line a record: time, level, message, then the ``extra`` members as ``key=value``."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, escaped."""
+        clock = time.strftime("%H:%M:%S", time.localtime(record.created))
+        members = "".join(f" {key}={value}" for key, value in _extra(record).items())
+        line = f"{clock} {record.levelname:<7} {_message(record)}{members}"
+        return escaped(line) + _traceback(self, record)
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: ``time`` (UTC), ``level``, ``logger``, ``message``, ``extra`` members."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The line, ASCII."""
+        seconds, micros = divmod(int(record.created * 1_000_000), 1_000_000)
+        line = {
+            "time": f"{time.strftime('%Y-%m-%dT%H:%M:%S', time.gmtime(seconds))}.{micros:06d}Z",
+            "level": record.levelname.lower(),
+            "logger": record.name,
+            "message": escaped(_message(record)),
+            **{key: _safe(value) for key, value in _extra(record).items()},
+        }
+        if record.exc_info:
+            line["exception"] = escaped(self.formatException(record.exc_info))
+        return json.dumps(line)
+
+
+def _message(record: logging.LogRecord) -> str:
+    """The message with its arguments; byte paths are decoded, not shown as b'…'."""
+    arguments = record.args
+    if isinstance(arguments, tuple):
+        arguments = tuple(_text(value) for value in arguments)
+    elif isinstance(arguments, Mapping):
+        arguments = {key: _text(value) for key, value in arguments.items()}
+    return str(record.msg) % arguments if arguments else str(record.msg)
+
+
+def _extra(record: logging.LogRecord) -> dict[str, Any]:
+    return {key: _text(value) for key, value in vars(record).items() if key not in _PLAIN}
+
+
+def _text(value: Any) -> Any:
+    return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+def _safe(value: Any) -> Any:
+    return value if isinstance(value, int | float | bool | None) else escaped(str(value))
+
+
+def _traceback(formatter: logging.Formatter, record: logging.LogRecord) -> str:
+    """The traceback below the line: its own line breaks stay, all else is escaped."""
+    if not record.exc_info:
+        return ""
+    lines = formatter.formatException(record.exc_info).split("\n")
+    return "".join(f"\n  {escaped(line)}" for line in lines)
