@@ -59,7 +59,7 @@ class WebServer:
         registry: what `/metrics` exposes.
         token: the bearer token in force, or None; asked at every request.
 
-    `start` and `stop` come from one thread, once each; `stop` is idempotent and may come without `start`.
+    `start` and `stop` come from one thread; `stop` may come without `start`, and is final.
     Threads: ``web`` and waitress's own workers.
     """
 
@@ -93,20 +93,33 @@ class WebServer:
         self._thread.start()
         log.info("http: listening on %s", self.url)
 
-    def stop(self) -> None:
-        """Finish the requests in hand, for `STOP_SECONDS` at most, and close every connection. Idempotent."""
-        if self._stopping.is_set():
-            return
+    def stop(self, timeout: float = STOP_SECONDS) -> None:
+        """
+        Finish the requests in hand and close every connection. Idempotent.
+
+        Args:
+            timeout: seconds for the requests; one that hangs in the agent longer is left behind, and its thread
+                ends when the agent answers. Another `stop` then frees what was left.
+        """
         self._stopping.set()
         server, thread = self._server, self._thread
         if server is None or thread is None:
             return
         server.pull_trigger()
-        thread.join(STOP_SECONDS)
+        thread.join(timeout)
         # The workers write their answers themselves and need no loop for it, but they pull the trigger: so
         # the descriptors go last.
-        server.task_dispatcher.shutdown(timeout=STOP_SECONDS)
-        wasyncore.close_all(self._descriptors, ignore_all=True)
+        workers = server.task_dispatcher
+        workers.shutdown(timeout=timeout)
+        if not workers.threads:
+            wasyncore.close_all(self._descriptors, ignore_all=True)
+            self._server = None
+            return
+        # The worker that hangs will pull the trigger when it comes back: that descriptor must not become
+        # another file's meanwhile, so the trigger stays open.
+        server.socket.close()
+        for connection in list(server.active_channels.values()):
+            connection.close()
 
     @property
     def port(self) -> int:

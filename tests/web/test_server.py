@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import socket
 import threading
@@ -11,6 +12,7 @@ from prometheus_client import CollectorRegistry
 
 from inotify_bridge.errors import ConfigError, UnavailableError
 from inotify_bridge.web.server import WebServer, parse_listen
+from inotify_bridge.web.view import AgentStatus
 from tests.web.client import ask
 from tests.web.conftest import ServerFactory
 from tests.web.view import GivenView
@@ -57,14 +59,41 @@ def test_a_stopped_server_is_gone(serve: ServerFactory) -> None:
 
 def test_stop_ends_connections_that_are_kept_open(server: WebServer) -> None:
     """`stop` does not wait for a peer that keeps its connection, nor for one that sent half a request."""
-    kept = http.client.HTTPConnection("127.0.0.1", server.port, timeout=20)
-    kept.request("GET", "/livez")
-    assert kept.getresponse().read() == b"ok\n"
-    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as half:
+    address = ("127.0.0.1", server.port)
+    with (
+        contextlib.closing(http.client.HTTPConnection(*address, timeout=20)) as kept,
+        socket.create_connection(address, timeout=20) as half,
+    ):
+        kept.request("GET", "/livez")
+        assert kept.getresponse().read() == b"ok\n"
         half.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
         server.stop()
-        assert half.recv(100) == b""
-    kept.close()
+        # Closed where the server had accepted it, reset where it still waited to be.
+        with contextlib.suppress(ConnectionResetError):
+            assert half.recv(100) == b""
+            assert kept.sock.recv(100) == b""
+
+
+def test_stop_does_not_wait_for_a_view_that_hangs(serve: ServerFactory, view: GivenView) -> None:
+    """`stop` returns at its deadline while a request hangs in the agent, and closes that connection."""
+    asked, release = threading.Event(), threading.Event()
+
+    def hang() -> AgentStatus:
+        asked.set()
+        release.wait(60)
+        return view.figures
+
+    hanging = GivenView()
+    hanging.status = hang  # type: ignore[method-assign]
+    server = WebServer("127.0.0.1:0", hanging, CollectorRegistry(), lambda: None)
+    server.start()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
+        peer.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        assert asked.wait(20)
+        server.stop(timeout=0.2)
+        assert peer.recv(100) == b""
+    release.set()
+    server.stop()
 
 
 def test_a_stop_before_the_start_is_not_lost(view: GivenView) -> None:
