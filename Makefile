@@ -1,0 +1,74 @@
+# inotify-bridge. `make` lists what there is.
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Standard input of pip and the suite is empty: nothing here ever asks a question.
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+CODE := $(wildcard inotify_bridge tests benchmarks)
+
+# What stands in a stamp is installed: a second call takes no time.
+RUN_STAMP := $(VENV)/.installed-run
+DEV_STAMP := $(VENV)/.installed-dev
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
+
+.PHONY: run
+run: $(RUN_STAMP) ## watch ./data, print its events, serve the status page (Ctrl-C ends it)
+	@# On a terminal the agent is a job of its own: Ctrl-C reaches it alone, so that make ends with its exit code.
+	@mkdir -p data; [ ! -t 0 ] || set -m; $(BIN)/inotify-bridge run -c examples/run.yaml
+
+.PHONY: test
+test: $(DEV_STAMP) ## the whole suite, with real brokers (ARGS="-k name" for a part)
+	@$(BIN)/python -m tests.brokers kafka fetch || [ -z "$$CI" ]
+	@$(BIN)/python -m pytest $(ARGS) </dev/null
+
+.PHONY: check
+check: $(DEV_STAMP) ## lint, format, types, import rule
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+	@$(BIN)/mypy --strict $(CODE)
+	@$(BIN)/python -m pytest -q tests/test_project.py </dev/null
+
+.PHONY: bench
+bench: $(DEV_STAMP) ## measure (ARGS="--help" for what can be measured)
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: lock
+lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
+	@$(PIP) install "uv>=0.5"
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml -o requirements.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+
+.PHONY: clean
+clean: ## remove .venv, caches and what `make run` wrote (not what is in ./data)
+	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis dist journal.jsonl*
+	@find . -name __pycache__ -type d -prune -exec rm -rf {} +
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || \
+		{ echo "make: inotify-bridge needs Python 3.11 or newer: apt-get install python3, or make PYTHON=python3.12 …" >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+		{ echo "make: Python cannot make virtual environments: apt-get install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+
+define install
+	@$(PIP) install --require-hashes -r $(1) </dev/null && $(PIP) install --no-deps -e . </dev/null || \
+		{ echo "make: the packages of $(1) could not be installed; is the package index reachable from here?" >&2; exit 1; }
+	@touch $@
+endef
+
+$(RUN_STAMP): requirements.lock pyproject.toml | $(BIN)/python
+	$(call install,requirements.lock)
+
+$(DEV_STAMP): requirements-dev.lock $(RUN_STAMP)
+	$(call install,requirements-dev.lock)
