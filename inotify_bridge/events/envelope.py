@@ -165,7 +165,8 @@ class Encoder:
 
     def _partition(self, path: bytes) -> tuple[bytes, str]:
         """The partition key of a change, and the body's part around it."""
-        key = names.encode(path if self._partition_by == "path" else path.rpartition(b"/")[0])
+        # The key of the root is "." as no name is: CloudEvents wants partition keys that are not empty.
+        key = names.encode(path if self._partition_by == "path" else path.rpartition(b"/")[0]) or "."
         if len(key.encode()) > KEY_BYTES:
             key = blake2b(key.encode(), digest_size=16).hexdigest()
         return key.encode(), f'","partitionkey":"{_escape(key)}{self._data_part}'

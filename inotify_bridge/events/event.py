@@ -82,7 +82,7 @@ def split_type(type: str) -> tuple[str, str]:
     Raises:
         ValueError: the type has not three parts after its prefix, or is of another version than v1.
     """
-    prefix, *kind, version = type.rsplit(".", 3)
-    if len(kind) != 2 or version != "v1":
+    parts = type.rsplit(".", 3)
+    if len(parts) != 4 or parts[3] != "v1":
         raise ValueError(f"not an event type of version 1: {type!r}")
-    return prefix, ".".join(kind)
+    return parts[0], f"{parts[1]}.{parts[2]}"

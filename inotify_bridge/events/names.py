@@ -17,7 +17,7 @@ from typing import Final
 
 # Bytes that are no UTF-8 come out of the decoder as U+DC80 to U+DCFF ("surrogateescape").
 _SPECIAL: Final = re.compile("[%\x00-\x1f\x7f-\x9f\udc80-\udcff]")
-_ESCAPE: Final = re.compile(b"%(..)?", re.DOTALL)
+_ESCAPE: Final = re.compile(b"%([0-9A-Fa-f]{2})?")
 
 
 def encode(name: bytes) -> str:
@@ -61,8 +61,6 @@ def _percent(match: re.Match[str]) -> str:
 
 
 def _byte(match: re.Match[bytes]) -> bytes:
-    digits = match[1]
-    # int() would also take signs, spaces and underscores.
-    if digits is None or not digits.isalnum():
+    if match[1] is None:
         raise ValueError("a percent sign without two hexadecimal digits")
-    return bytes((int(digits, 16),))
+    return bytes((int(match[1], 16),))

@@ -2,8 +2,8 @@
 The small event that takes the place of a message that no broker will take.
 
 It keeps the sequence, so that the numbering stays dense, and what a replica needs to fold it like the
-original: the original's type, and ``file.path``, ``file.type`` and ``move.from`` at the places where they stood.
-The stat fields and everything else that may be long is left out.
+original: the original's type, and ``file.path``, ``file.type`` and ``move.from`` at the places where they
+stood. The stat fields and everything else that may be long is left out.
 """
 
 from __future__ import annotations
@@ -82,7 +82,7 @@ def _path(holder: dict[str, Any], key: str, path_bytes: int) -> dict[str, Any]:
 
 
 def _too_long(text: str, path_bytes: int) -> bool:
-    return len(json.dumps(text, ensure_ascii=False).encode()) > path_bytes
+    return len(json.dumps(text, ensure_ascii=False).encode()) - 2 > path_bytes
 
 
 def _sentence(reason: str) -> str:

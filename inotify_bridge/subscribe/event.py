@@ -62,8 +62,8 @@ class Event:
         sequence: number within the epoch, dense from 1.
         time: RFC 3339, UTC.
         watch_group: name of the watch group.
-        path: raw bytes of the entry's path, or for ``stream.*`` of the place that it is about; None where there
-            is none.
+        path: raw bytes of the entry's path, or for ``stream.*`` of the place that it is about; None where
+            there is none.
         from_path: for ``moved``, the path before.
         entry: of ``file.*`` and ``directory.*``, what stands at `path`.
         origin: how the sender knows: ``kernel``, ``scan``, ``resync``, ``poll``; empty for ``stream.*``.

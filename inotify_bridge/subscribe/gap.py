@@ -51,8 +51,8 @@ class GapDetector:
     Decides for every received event by its source, epoch and sequence.
 
     The sender delivers at least once and in order, and after a failure goes back and sends everything again:
-    a consumer may see 1 2 3 2 3 4, or 1 3 2 3. A hole that is not filled within the deadline counts as a loss.
-    Belongs to one thread.
+    a consumer may see 1 2 3 2 3 4, or 1 3 2 3. A hole that is not filled within the deadline counts as a
+    loss. Belongs to one thread.
 
     Args:
         deadline: seconds a hole may stay open; it starts anew with every event that is applied.
