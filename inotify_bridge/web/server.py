@@ -98,7 +98,7 @@ class WebServer:
         Finish the requests in hand and close every connection. Idempotent.
 
         Args:
-            timeout: seconds for the requests; one that hangs in the agent longer is left behind, and its thread
+            timeout: seconds for the requests; one that hangs longer in the agent is left behind, its thread
                 ends when the agent answers. Another `stop` then frees what was left.
         """
         self._stopping.set()

@@ -8,11 +8,14 @@ import hashlib
 import html.parser
 import logging
 import re
+from pathlib import Path
+from typing import Any, get_args, get_type_hints, is_typeddict
 
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
 from inotify_bridge.web.server import WebServer
+from inotify_bridge.web.view import AgentStatus, GroupStatus
 from tests.web.client import ask
 from tests.web.view import GivenView
 
@@ -228,3 +231,28 @@ def test_the_page_shows_problems_first(server: WebServer, view: GivenView) -> No
     assert text.index("the clock went back") < text.index("<h2>")
     assert "not connected" in page.text
     assert "nothing is taken from the kernel" in page.text
+
+
+def keys(shape: Any) -> set[str]:
+    """All keys of a typed dict and of those inside it."""
+    found: set[str] = set()
+    for name, hint in get_type_hints(shape).items():
+        found.add(name)
+        for inner in (hint, *get_args(hint)):
+            if is_typeddict(inner):
+                found |= keys(inner)
+    return found
+
+
+def test_every_key_of_the_status_is_documented() -> None:
+    """docs/status.md names every key of the API's answer."""
+    document = (Path(__file__).parents[2] / "docs" / "status.md").read_text()
+    names = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]*)`", document))))
+    assert keys(AgentStatus) - names == set()
+
+
+def test_the_view_of_the_tests_has_every_key(server: WebServer) -> None:
+    """The answer has exactly the keys of the documented shape at its top."""
+    answer = ask(server, "/api/v1/status").json()
+    assert set(answer) == set(AgentStatus.__annotations__)
+    assert set(answer["groups"][0]) == set(GroupStatus.__annotations__)

@@ -76,7 +76,7 @@ def group_status() -> GroupStatus:
 
 def outbox_status() -> OutboxStatus:
     """A journal with a little in it."""
-    return OutboxStatus(events=3, bytes=1500, limit_bytes=64 << 20, oldest_age_seconds=0.5, blocked=False)
+    return OutboxStatus(events=3, bytes=150, limit_bytes=1 << 30, oldest_age_seconds=0.5, blocked=False)
 
 
 def sink_status() -> SinkStatus:
