@@ -9,7 +9,7 @@ The configuration.
     schema.py        the JSON Schema
 """
 
-from inotify_bridge.config.file import DEFAULT_FILE, Inspection, inspect, load
+from inotify_bridge.config.file import Inspection, inspect, load
 from inotify_bridge.config.model import (
     Capture,
     Config,
@@ -26,7 +26,6 @@ from inotify_bridge.config.problems import ConfigErrors, Problem
 from inotify_bridge.config.schema import json_schema
 
 __all__ = [
-    "DEFAULT_FILE",
     "Capture",
     "Config",
     "ConfigErrors",

@@ -33,7 +33,6 @@ from inotify_bridge.config.problems import (
 from inotify_bridge.log import escaped
 from inotify_bridge.sinks.registry import sink_class
 
-DEFAULT_FILE: Final = "/etc/inotify-bridge/config.yaml"
 _MAX_BYTES: Final = 1024**2
 _LISTS: Final[dict[str, type[BaseModel]]] = {"watch_groups": WatchGroup, "sinks": SinkEntry}
 

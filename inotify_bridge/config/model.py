@@ -12,7 +12,7 @@ import os
 import re
 import socket
 import string
-from typing import Annotated, Any, Final, Literal, Self, cast
+from typing import Annotated, Any, Final, Literal, Self
 
 from pydantic import (
     AfterValidator,
@@ -35,7 +35,7 @@ from inotify_bridge.capture.filters import compile_pattern
 from inotify_bridge.config import rules
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.log import Format, Level
-from inotify_bridge.sinks.registry import sink_class
+from inotify_bridge.sinks.registry import sink_class, sink_types
 from inotify_bridge.units import Bytes, Seconds
 
 REPLICABLE_KINDS: Final = frozenset(("created", "written", "moved", "deleted"))
@@ -220,8 +220,12 @@ class SinkEntry(Section):
         try:
             sink_class(value)
         except ConfigError as error:
-            message = error.message.replace("{", "{{").replace("}", "}}")
-            raise PydanticCustomError("sink_type", cast(Any, message), {"suggestion": error.hint}) from None
+            reason = error.message.removeprefix(f"sink type '{value}' ")
+            if value not in sink_types():
+                reason = "is no known type of sink"
+            raise PydanticCustomError(
+                "sink_type", "{reason}", {"reason": reason, "suggestion": error.hint}
+            ) from None
         return value
 
     @field_validator("options", mode="before")

@@ -71,7 +71,7 @@ def unreachable(groups: Mapping[int, WatchGroup]) -> Iterator[Violation]:
     """Roots that cannot be watched as things stand now. A running agent would wait for them."""
     for index, group in groups.items():
         for position, root in enumerate(group.paths):
-            reason = _why_unreachable(root.path)
+            reason = why_unreachable(root.path)
             if reason:
                 yield ("watch_groups", index, "paths", position), *reason
 
@@ -183,7 +183,8 @@ def _one_source(parts: Parts) -> Iterator[Violation]:
         )
 
 
-def _why_unreachable(path: bytes) -> tuple[str, str] | None:
+def why_unreachable(path: bytes) -> tuple[str, str] | None:
+    """Why a root cannot be watched as things stand now, as (reason, suggestion); None: it can."""
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
