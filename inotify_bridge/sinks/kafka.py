@@ -1,0 +1,286 @@
+"""
+Apache Kafka: one topic for each watch group, every message confirmed by all in-sync replicas.
+
+With ``partition_by: group`` the whole stream goes to one explicit partition, in total order: hashing a key
+would move it when partitions are added. With ``path`` or ``directory`` messages spread over all partitions by
+a hash of their key, and what concerns the stream itself goes to all of them.
+
+Two clients can carry it, and are imported only when chosen: ``kafka-python`` and ``confluent``. Both write
+with acks=all and as idempotent producers; neither is an option.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal, Protocol, Self
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
+from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext, Verdict
+from inotify_bridge.sinks.kafka_records import Headers, Record
+from inotify_bridge.sinks.registry import import_driver
+from inotify_bridge.units import Bytes, Seconds
+
+_STRUCTURED: Final[Headers] = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
+_TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
+_COMPRESSION_MODULES: Final = {"snappy": "snappy", "lz4": "lz4", "zstd": "zstandard"}
+_COMPRESSION_PACKAGES: Final = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
+
+# The client library logs every lost connection as an error, and whole messages with their keys at DEBUG. What
+# went wrong reaches the relay as an exception, which logs it once; paths in messages must not reach a log.
+logging.getLogger("kafka").setLevel(logging.CRITICAL)
+
+
+class _Model(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class TopicCreation(_Model):
+    """How to make a topic that does not exist."""
+
+    partitions: int = Field(default=1, ge=1)
+    replication_factor: int = Field(default=-1, ge=-1, description="-1: as the broker is configured")
+
+    @field_validator("replication_factor")
+    @classmethod
+    def _some_replica(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("must be at least 1, or -1 for the broker's default")
+        return value
+
+
+class Tls(_Model):
+    """TLS to the brokers; an empty section trusts the system's authorities."""
+
+    ca_file: Path | None = None
+    cert_file: Path | None = Field(default=None, description="the client's own certificate, PEM")
+    key_file: Path | None = Field(default=None, description="its key, PEM; may stand in cert_file")
+    insecure: bool = Field(default=False, description="verify neither certificate nor host name")
+
+    @model_validator(mode="after")
+    def _key_needs_certificate(self) -> Self:
+        if self.key_file and not self.cert_file:
+            raise ValueError("key_file needs cert_file")
+        return self
+
+
+class Sasl(_Model):
+    """Who we are to the brokers."""
+
+    mechanism: Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
+    username: str = Field(min_length=1)
+    password: SecretStr | None = None
+    password_file: Path | None = Field(default=None, description="read again at every connect")
+
+    @model_validator(mode="after")
+    def _one_password(self) -> Self:
+        if (self.password is None) == (self.password_file is None):
+            raise ValueError("needs either password or password_file")
+        return self
+
+    def secret(self) -> str:
+        """
+        The password as it is now.
+
+        Raises:
+            SinkMisconfigured: its file cannot be read.
+        """
+        if self.password is not None:
+            return self.password.get_secret_value()
+        assert self.password_file is not None
+        try:
+            return self.password_file.read_text().rstrip("\r\n")
+        except (OSError, UnicodeDecodeError) as error:
+            why = error.strerror if isinstance(error, OSError) else "no text"
+            raise SinkMisconfigured(
+                f"cannot read sasl.password_file {self.password_file}: {why}",
+                "give a readable file that holds the password alone",
+                reason="auth",
+            ) from None
+
+
+class KafkaOptions(_Model):
+    """The configuration of a Kafka sink."""
+
+    bootstrap_servers: tuple[str, ...] = Field(min_length=1, description="host:port of some brokers")
+    topic: str = "inotify-bridge.{group}"
+    client: Literal["kafka-python", "confluent"] = "kafka-python"
+    partition: int = Field(default=0, ge=0, description="for partition_by: group")
+    create_topic: Literal[False] | TopicCreation = False
+    compression: Literal["none", "gzip", "snappy", "lz4", "zstd"] = "none"
+    max_message_bytes: Bytes = Field(
+        default=1_000_000, ge=1000, description="longer messages are parked; not more than the broker takes"
+    )
+    tls: Tls | None = None
+    sasl: Sasl | None = None
+    connect_timeout: Seconds = Field(default=10.0, gt=0)
+    delivery_timeout: Seconds = Field(
+        default=30.0, ge=1, description="without a confirmation for so long, the connection is given up"
+    )
+
+    @field_validator("bootstrap_servers")
+    @classmethod
+    def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for server in value:
+            split_address(server)
+        return value
+
+    @field_validator("topic")
+    @classmethod
+    def _topic_name(cls, value: str) -> str:
+        if not _TOPIC.fullmatch(value.replace("{group}", "g" * 40)) or value in {".", ".."}:
+            raise ValueError(
+                "is no topic name: use letters, digits, '.', '_' and '-', at most 249; {group} is the group"
+            )
+        return value
+
+    @model_validator(mode="after")
+    def _compression_is_there(self) -> Self:
+        module = _COMPRESSION_MODULES.get(self.compression)
+        if self.client == "kafka-python" and module and importlib.util.find_spec(module) is None:
+            raise ValueError(
+                f"compression {self.compression} with client kafka-python needs the Python module '{module}'"
+                f" (pip install {_COMPRESSION_PACKAGES[self.compression]})"
+            )
+        return self
+
+    @property
+    def servers(self) -> str:
+        """The bootstrap servers as one text, for messages."""
+        return ", ".join(self.bootstrap_servers)
+
+
+def split_address(server: str) -> tuple[str, int]:
+    """
+    Host and port of ``host``, ``host:port`` or ``[::1]:port``; the default port is 9092.
+
+    Raises:
+        ValueError: it is no such address.
+    """
+    found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s/@]+))(?::([0-9]{1,5}))?", server)
+    if not found or int(found[3] or 9092) > 65535:
+        raise ValueError(f"'{server}' is no host:port")
+    return found[1] or found[2], int(found[3] or 9092)
+
+
+class Client(Protocol):
+    """One client library, as the sink uses it: from one thread, but for `close`."""
+
+    def open(self) -> int:
+        """
+        Connect, and make sure that the topic can be written.
+
+        Returns:
+            How many partitions the topic has.
+        Raises:
+            SinkUnavailable: with what to do, and no secret.
+        """
+
+    def send(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """
+        Send the records, in order within each partition, and wait until each is confirmed or refused.
+
+        Returns:
+            One outcome a record. After a `RETRY` the session has ended: nothing that was sent in it and is
+            not confirmed comes behind what a later session sends.
+        Raises:
+            SinkUnavailable: the session has ended and nothing was confirmed, or `close` was called.
+        """
+
+    def close(self) -> None:
+        """End the session. Idempotent, bounded in time; from any thread."""
+
+
+class KafkaSink:
+    """
+    The sink of type ``kafka``: see `inotify_bridge.sinks.base.Sink` for its methods and threads.
+
+    Raises:
+        ConfigError: the chosen client library is not installed.
+    """
+
+    Options = KafkaOptions
+
+    def __init__(self, options: KafkaOptions, context: SinkContext) -> None:
+        self._partition = options.partition
+        self._spread = context.partition_by != "group"
+        self._binary = context.content_mode == "binary"
+        self._topic = options.topic.replace("{group}", context.group)
+        self._client = _client(options, self._topic, context.client_id)
+        self._partitions = 0
+
+    def connect(self) -> None:
+        """Connect and check the topic, without the broker making it by itself."""
+        self._partitions = self._client.open()
+        if not self._spread and self._partition >= self._partitions:
+            self._client.close()
+            raise SinkMisconfigured(
+                f"Kafka topic '{self._topic}' has no partition {self._partition}:"
+                f" it has {self._partitions}, counted from 0",
+                "change partition, or add partitions to the topic",
+                reason="not_found",
+            )
+
+    def publish(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        """Send the batch and wait for all confirmations."""
+        if not self._partitions:
+            raise SinkUnavailable("Kafka is not connected")
+        if not batch:
+            return []
+        if self._spread:
+            return self._publish_spread(batch)
+        return self._client.send([self._record(message, self._partition) for message in batch])
+
+    def close(self) -> None:
+        """End the connection."""
+        self._client.close()
+
+    def _publish_spread(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        records: list[Record] = []
+        owners: list[int] = []
+        for place, message in enumerate(batch):
+            for partition in self._places(message):
+                records.append(self._record(message, partition))
+                owners.append(place)
+        outcomes = [ACCEPTED] * len(batch)
+        for owner, outcome in zip(owners, self._client.send(records), strict=True):
+            if outcome.verdict is not Verdict.ACCEPTED and outcomes[owner].verdict is not Verdict.RETRY:
+                outcomes[owner] = outcome
+        return outcomes
+
+    def _places(self, message: Message) -> Sequence[int]:
+        if message.kind.startswith("stream."):
+            return range(self._partitions)
+        return (zlib.crc32(message.key) % self._partitions,)
+
+    def _record(self, message: Message, partition: int) -> Record:
+        sequence, time, _, key, body = message
+        del sequence
+        if self._binary:
+            return Record(partition, key, message.data(), _binary_headers(message), int(time * 1000))
+        return Record(partition, key, body, _STRUCTURED, int(time * 1000))
+
+
+def _binary_headers(message: Message) -> Headers:
+    attributes = message.attributes()
+    content_type = attributes.pop("datacontenttype", "application/json")
+    headers = [(f"ce_{name}", value.encode()) for name, value in attributes.items()]
+    return (*headers, ("content-type", content_type.encode()))
+
+
+def _client(options: KafkaOptions, topic: str, client_id: str) -> Client:
+    if options.client == "confluent":
+        import_driver("confluent_kafka", "client: confluent")
+        from inotify_bridge.sinks.kafka_confluent import ConfluentClient
+
+        return ConfluentClient(options, topic, client_id)
+    import_driver("kafka", "client: kafka-python")
+    from inotify_bridge.sinks.kafka_python import PythonClient
+
+    return PythonClient(options, topic, client_id)
