@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import sys
 import time
 from collections import Counter
 
@@ -64,7 +65,7 @@ def main() -> None:
     done = storm(arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate)
     seconds = time.monotonic() - started
     kinds = " ".join(f"{kind}={number}" for kind, number in sorted(done.items()))
-    print(f"{done.total()} operations in {seconds:.2f} s: {kinds}")  # noqa: T201
+    sys.stdout.write(f"{done.total()} operations in {seconds:.2f} s: {kinds}\n")
 
 
 if __name__ == "__main__":

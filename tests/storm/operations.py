@@ -89,11 +89,13 @@ class Operations:
     def _directory(self) -> Dentry:
         """One to work in: mostly watched, seldom deep."""
         directories = self._tree.directories
+        top = self._tree.find(b"r")
         for _ in range(4):
             found = directories[int(self._random.random() * len(directories))]
-            if _depth(found) < self._mix.depth:
+            wanted = found.below(top) or self._random.random() < 0.3
+            if wanted and _depth(found) < self._mix.depth:
                 return found
-        return self._tree.find(b"r")
+        return top
 
     def _subdirectory(self) -> Dentry | None:
         """One that may be moved or removed: neither ``r`` nor ``o``."""
@@ -106,7 +108,7 @@ class Operations:
     def _removable(self) -> Dentry | None:
         """A subdirectory; a large one only where there is too much: else the tree would never grow."""
         found = self._subdirectory()
-        if found is None or self._full() or len(_removal(found)) < 2 + self._mix.population // 50:
+        if found is None or self._full() or len(removal(found)) < 2 + self._mix.population // 50:
             return found
         return None
 
@@ -239,7 +241,7 @@ class Operations:
 
     def _rmtree(self) -> list[Operation]:
         entry = self._removable()
-        return _removal(entry) if entry is not None else []
+        return removal(entry) if entry is not None else []
 
     def _again(self) -> list[Operation]:
         """A directory is removed and made again, with an inode of the same number where those are reused."""
@@ -247,7 +249,7 @@ class Operations:
         if entry is None:
             return []
         path = entry.path()
-        again: list[Operation] = [*_removal(entry), ("mkdir", path, 0o755)]
+        again: list[Operation] = [*removal(entry), ("mkdir", path, 0o755)]
         if self._random.random() < 0.7:
             again += self._fill(path + b"/" + self._name(), os.O_CREAT)
         return again
@@ -261,7 +263,7 @@ class Operations:
             return [("unlink", entry.path()), ("mkdir", entry.path(), 0o755)]
         directory = self._removable()
         return (
-            [*_removal(directory), *self._fill(directory.path(), os.O_CREAT)] if directory is not None else []
+            [*removal(directory), *self._fill(directory.path(), os.O_CREAT)] if directory is not None else []
         )
 
     # -- actions: renames ------------------------------------------------------------------------------
@@ -404,7 +406,7 @@ def _height(entry: Dentry) -> int:
     return highest
 
 
-def _removal(entry: Dentry) -> list[Operation]:
+def removal(entry: Dentry) -> list[Operation]:
     """rm -r: what is below first."""
     found = [entry]
     for at in found:
