@@ -8,9 +8,7 @@ from typing import Any, Final, Literal, NamedTuple, TypeAlias
 
 Origin: TypeAlias = Literal["kernel", "scan", "resync", "poll"]
 
-Kind: TypeAlias = Literal[
-    "created", "written", "modified", "attributes_changed", "moved", "deleted", "ready"
-]
+Kind: TypeAlias = Literal["created", "written", "modified", "attributes_changed", "moved", "deleted", "ready"]
 
 TYPE_NAMES: Final[dict[int, str]] = {
     _stat.S_IFREG: "file",
@@ -107,7 +105,9 @@ class Notice:
 
     __slots__ = ("data", "kind", "path", "time")
 
-    def __init__(self, kind: str, time: int, path: bytes | None = None, data: Mapping[str, Any] | None = None):
+    def __init__(
+        self, kind: str, time: int, path: bytes | None = None, data: Mapping[str, Any] | None = None
+    ):
         self.kind = kind
         self.time = time
         self.path = path

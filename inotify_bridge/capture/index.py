@@ -7,7 +7,7 @@ the same transaction as the events; the simulation keeps it in a dict.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Protocol, TypeAlias
 
 from inotify_bridge.capture.change import Stat
@@ -43,8 +43,8 @@ class Index(Protocol):
     def row(self, directory: int, name: bytes) -> Row | None:
         """The row of one entry."""
 
-    def rows(self, directory: int) -> dict[bytes, Row]:
-        """All rows of one directory."""
+    def rows(self, directory: int, names: Sequence[bytes]) -> dict[bytes, Row]:
+        """The rows of these names of one directory, as far as there are any (a few hundred names a call)."""
 
     def names(self, device: int, inode: int) -> list[Key]:
         """Where an inode is known to stand (hard links)."""

@@ -1,0 +1,112 @@
+"""
+The inotify system calls and the parser of what read(2) gives: no threads, no paths.
+
+    struct inotify_event {          offset
+        int      wd;                 0
+        uint32_t mask;               4
+        uint32_t cookie;             8
+        uint32_t len;               12     bytes of name, NUL padding included
+        char     name[];            16
+    };
+
+inotify(7), inotify_add_watch(2).
+"""
+
+from __future__ import annotations
+
+import array
+import ctypes
+import errno
+import fcntl
+import os
+import struct
+import termios
+from typing import TypeAlias
+
+from inotify_bridge.capture.constants import IN_Q_OVERFLOW
+
+Record: TypeAlias = tuple[int, int, int, bytes]
+"""(wd, mask, cookie, name)"""
+
+READ_SIZE = 1 << 20
+
+_HEADER = struct.Struct("iIII")
+_libc = ctypes.CDLL(None, use_errno=True)
+_libc.inotify_init1.argtypes = [ctypes.c_int]
+_libc.inotify_add_watch.argtypes = [ctypes.c_int, ctypes.c_char_p, ctypes.c_uint32]
+_libc.inotify_rm_watch.argtypes = [ctypes.c_int, ctypes.c_int]
+
+
+def records(data: bytes) -> list[Record]:
+    """
+    Take the bytes of one or more reads apart.
+
+    Args:
+        data: whole records, as read(2) gives them.
+
+    Returns:
+        The records in the order of the kernel, names without their padding.
+    """
+    found: list[Record] = []
+    add, unpack, at, end = found.append, _HEADER.unpack_from, 0, len(data)
+    while at < end:
+        wd, mask, cookie, length = unpack(data, at)
+        at += 16
+        if length:
+            add((wd, mask, cookie, data[at : at + length].rstrip(b"\0")))
+            at += length
+        else:
+            add((wd, mask, cookie, b""))
+    return found
+
+
+def overflow_record() -> bytes:
+    """The record by which the kernel says that its queue was full (wd is -1)."""
+    return _HEADER.pack(-1, IN_Q_OVERFLOW, 0, 0)
+
+
+class Inotify:
+    """
+    One inotify instance. Its methods may be called from any thread.
+
+    Raises:
+        OSError: EMFILE where the user's limit of instances is reached (fs.inotify.max_user_instances).
+    """
+
+    def __init__(self) -> None:
+        self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+
+    def add_watch(self, path: bytes, mask: int) -> int:
+        """Watch `path`; the same inode gives the same number. Raises OSError."""
+        return _checked(_libc.inotify_add_watch(self.fd, path, mask), "inotify_add_watch")
+
+    def remove_watch(self, wd: int) -> None:
+        """End a watch. One that the kernel has ended already is no error."""
+        if _libc.inotify_rm_watch(self.fd, wd) < 0 and (code := ctypes.get_errno()) != errno.EINVAL:
+            raise OSError(code, os.strerror(code), "inotify_rm_watch")
+
+    def pending(self) -> int:
+        """Bytes waiting in the kernel's queue (FIONREAD)."""
+        waiting = array.array("i", [0])
+        fcntl.ioctl(self.fd, termios.FIONREAD, waiting)
+        return waiting[0]
+
+    def read(self) -> bytes:
+        """Everything that is there, at most `READ_SIZE` bytes; empty where nothing is."""
+        try:
+            return os.read(self.fd, READ_SIZE)
+        except BlockingIOError:
+            return b""
+
+    def close(self) -> None:
+        """End all watches and the instance. Idempotent."""
+        if self.fd >= 0:
+            os.close(self.fd)
+            self.fd = -1
+
+
+def _checked(result: int, call: str) -> int:
+    if result < 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), call)
+    return result

@@ -1,0 +1,487 @@
+"""
+The reconciler: raw records and scans in, changes of a tree out. The heart, and no I/O but the port.
+
+    feed ──► hints ──► model            records change the tree at once, and mark names
+    close_batch ──► judge ──► model     every marked name is looked at: lstat decides
+               └──► scanner             new directories, resyncs and polls, in slices
+    tick                                what is due: renames without a second half, polls, checks of the roots
+
+Why it converges: for every name the model is what lstat said at some time after the last record about it, and
+any later change brings another record and another look.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from inotify_bridge.capture.change import Change, Kind
+from inotify_bridge.capture.constants import IN_MODIFY, IN_Q_OVERFLOW
+from inotify_bridge.capture.coverage import Coverage
+from inotify_bridge.capture.doors import Doors
+from inotify_bridge.capture.filters import Filters
+from inotify_bridge.capture.hints import Hints
+from inotify_bridge.capture.index import Index
+from inotify_bridge.capture.inotify import records
+from inotify_bridge.capture.judge import Judge, Rules
+from inotify_bridge.capture.model import Batch, Model
+from inotify_bridge.capture.port import FileSystem, Handle
+from inotify_bridge.capture.ready import Ready
+from inotify_bridge.capture.renames import Renames
+from inotify_bridge.capture.resync import Finished, Reason, Resyncs
+from inotify_bridge.capture.roots import Roots
+from inotify_bridge.capture.scanner import Scan, Scanner
+from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, type_of
+from inotify_bridge.capture.tree import Root as TreeRoot
+
+__all__ = ["Batch", "Options", "Reason", "Reconciler", "Root"]
+
+QUIET = 0.05
+"""Seconds after which the records that explain a difference must have come."""
+
+_DOUBTS_AT_MOST = 100_000
+_BATCH_ITEMS = 4_000
+_SLICE_SECONDS = 0.05
+_SLICE_STEPS = 1_000
+_ROUNDS = 4
+_PUT_OFF_AT_MOST = 1.0
+_OVERLOOKED_BITS = 0xFFFF
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """
+    A directory to watch.
+
+    Args:
+        path: absolute, raw bytes.
+        name: what its paths begin with in the stream; empty for the only root of a group.
+        only: names of files, where the operator named files in this directory: nothing else counts.
+    """
+
+    path: bytes
+    name: bytes = b""
+    only: frozenset[bytes] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """
+    How a group is watched; times in seconds.
+
+    Args:
+        snapshot: whether what is there at the first start is published.
+        resync_interval: 0 for no audit.
+    """
+
+    kinds: frozenset[Kind] = frozenset(("created", "written", "attributes_changed", "moved", "deleted"))
+    recursive: bool = True
+    one_file_system: bool = False
+    filters: Filters = field(default_factory=Filters)
+    poll_interval: float = 10.0
+    resync_interval: float = 0.0
+    settle: float = 2.0
+    snapshot: bool = True
+
+
+_Place: TypeAlias = tuple[Directory, bytes]
+
+
+class Reconciler:
+    """
+    One group's tree. Used by the recorder's thread only.
+
+    Args:
+        port: disk and kernel.
+        index: what was published, as committed.
+        roots: none contains another.
+        options: how they are watched.
+    """
+
+    def __init__(self, port: FileSystem, index: Index, roots: Sequence[Root], options: Options) -> None:
+        self.records_read: Counter[int] = Counter()
+        self.overflows = 0
+        self._port = port
+        self._index = index
+        self._options = options
+        self._model = Model(index, options.kinds, port.remove_watch, port.wall)
+        self._doors = Doors(port)
+        self._coverage = Coverage(self._model, options.poll_interval)
+        wanted = IN_MODIFY if {"modified", "ready"} & options.kinds else 0
+        rules = Rules(options.recursive, options.one_file_system, options.filters, wanted)
+        self._judge = Judge(self._model, port, self._doors, self._coverage, rules)
+        self._scanner = Scanner(self._model, self._judge, self._doors, port, self._coverage, index)
+        self._adoptions = Scan("scan", deep=False, audit=False)
+        self._polls = Scan("poll", deep=True, audit=True)
+        self._rescans = Scan("scan", deep=True, audit=False)
+        self._renames = Renames()
+        self._roots = Roots(self._model, self._judge, port, self._coverage, self._root_found)
+        self._hints = Hints(
+            self._model, self._judge, self._doors, port, self._renames, lambda _: self._check_roots_soon()
+        )
+        self._resyncs = Resyncs(self._model, self._scanner, port, options.resync_interval)
+        self._scans = (self._adoptions, self._rescans, self._polls, self._resyncs.scan)
+        self._ready = Ready(self._model, port, self._doors, options.settle)
+        self._put_off: dict[Directory, float] = {}
+        self._again_at: float | None = None
+        if "ready" in options.kinds:
+            self._model.content_changed = self._ready.touched
+        known = {
+            name: number for directory, name, _, number in index.entries() if directory == ROOT_DIRECTORY
+        }
+        for root in roots:
+            self._model.store_root(
+                self._model.tree.root(root.path, root.name, root.only, known.get(root.name))
+            )
+        self._model.load()
+
+    # -- what comes in
+
+    def start(self, reason: Reason = "start") -> None:
+        """Begin: watch every root, and list it all. A root that is missing is lost until it comes."""
+        self._model.silent = not self._options.snapshot and reason == "start"
+        self._resyncs.request(reason, self._model.tree.roots)
+        self._roots.check_all()
+
+    def feed(self, data: bytes, read_at: float, wall: int) -> None:
+        """
+        Take the bytes of one read.
+
+        Args:
+            read_at: monotonic seconds of the read.
+            wall: its Unix time in nanoseconds.
+        """
+        self._model.told(wall)
+        self._hints.read_at = read_at
+        by_wd, counts, take = self._model.tree.by_wd, self.records_read, self._hints.take
+        for wd, mask, cookie, name in records(data):
+            counts[mask & _OVERLOOKED_BITS] += 1
+            node = by_wd.get(wd)
+            if node is not None:
+                take(node, mask, cookie, name)
+            elif mask & IN_Q_OVERFLOW:
+                self._overflowed()
+        if len(self._renames):
+            self._hints.release(read_at)
+
+    def _overflowed(self) -> None:
+        self.overflows += 1
+        self._resyncs.request("overflow", self._model.tree.roots)
+
+    def resync(self, reason: Reason, path: bytes | None = None) -> bool:
+        """
+        Compare the disk with what was published, and publish the difference.
+
+        Args:
+            path: of a directory, as the stream names it; None for everything.
+
+        Returns:
+            False where the path is no directory of the tree.
+        """
+        tops = self._model.tree.roots if path is None else self._directories_at(path)
+        self._resyncs.request(reason, tops, path)
+        return bool(tops)
+
+    def mounts_changed(self, below: Callable[[bytes], Mapping[bytes, int]]) -> None:
+        """
+        The mount table may have changed.
+
+        Args:
+            below: mount points strictly below an absolute path, relative to it, each with its mount's number.
+        """
+        for node, name in self._roots.mounts(below):
+            self._model.seen("scan")
+            self._check_now(node, name)
+
+    def settle(self) -> None:
+        """
+        Everything whose system call had returned has been fed: end all waiting, as a barrier needs it.
+
+        The doubts are checked by the next `close_batch`; renames without a second half are deletions.
+        """
+        self._hints.release(float("inf"))
+        for place in self._judge.doubts:
+            self._judge.doubts[place] = 0.0
+
+    # -- what goes out
+
+    def close_batch(self, backlog: bool) -> Batch:
+        """
+        End the batch: look at every marked name, adopt what is new, go on with scans.
+
+        Args:
+            backlog: more reads are waiting: corrections wait too, so that lag costs no event.
+        """
+        self._adopt_fresh()
+        self._look()
+        self._look_at_links()
+        if not backlog or len(self._judge.doubts) > _DOUBTS_AT_MOST:
+            self._check_doubts()
+        self._scan()
+        self._look()
+        self._resyncs.complete(self._port.monotonic(), self._entries)
+        self._doors.close()
+        return self._model.take()
+
+    def tick(self) -> None:
+        """Do what is due. Called when nothing is queued, at the latest at `deadline`."""
+        now = self._port.monotonic()
+        self._model.seen("scan")
+        self._hints.release(now)
+        for node in self._coverage.due(now):
+            self._poll(node)
+        if now >= self._roots.due:
+            self._roots.check_all()
+        if self._again_at is not None and now >= self._again_at:
+            self._again_at = None
+            for scan in self._scans:
+                scan.again()
+        self._resyncs.tick(now, self._model.tree.roots)
+        if len(self._ready):
+            self._ready.publish(now)
+
+    @property
+    def deadline(self) -> float | None:
+        """Monotonic time at which `tick` and `close_batch` have something to do; in the past: at once."""
+        if self._model.marked or self._work_to_do():
+            return self._port.monotonic()
+        oldest = next(iter(self._judge.doubts.values()), None)
+        times = (
+            self._renames.deadline(),
+            None if oldest is None else oldest + QUIET,
+            self._coverage.deadline,
+            self._roots.due,
+            self._again_at,
+            self._resyncs.deadline,
+            self._ready.deadline,
+        )
+        return min((time for time in times if time is not None), default=None)
+
+    def _work_to_do(self) -> bool:
+        return any(self._active(scan) for scan in self._scans)
+
+    def _active(self, scan: Scan) -> bool:
+        return not self._scanner.finished(scan) and not (scan.later and self._again_at is not None)
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is marked, in doubt, held or being scanned: the model is what the disk shows."""
+        return (
+            not self._model.marked
+            and not self._hints.fresh
+            and not self._judge.doubts
+            and not len(self._renames)
+            and all(self._scanner.finished(scan) for scan in self._scans)
+            and self._resyncs.idle
+        )
+
+    @property
+    def consistent(self) -> bool:
+        """No resync is running or waiting: the stream is not known to lack anything."""
+        return self._resyncs.idle
+
+    # -- what it is
+
+    @property
+    def tree_roots(self) -> list[TreeRoot]:
+        """The roots and their state."""
+        return self._model.tree.roots
+
+    @property
+    def watches(self) -> int:
+        """How many directories are watched."""
+        return len(self._model.tree.by_wd)
+
+    def uncovered(self) -> Iterator[tuple[bytes, str]]:
+        """Every directory that is polled, by path, and why (name of an errno)."""
+        return ((self._model.tree.path(node), code) for node, code in self._coverage)
+
+    @property
+    def uncovered_count(self) -> int:
+        """How many directories are polled."""
+        return len(self._coverage)
+
+    def entries(self) -> Iterator[tuple[bytes, bytes, int]]:
+        """Every entry of the tree, as the stream holds it: path of its directory, name, S_IFMT type."""
+        for node in self._model.tree.directories():
+            path = self._model.tree.path(node)
+            for name, kid in node.kids.items():
+                yield path, name, type_of(kid)
+
+    def _entries(self) -> int:
+        return sum(len(node.kids) for node in self._model.tree.directories())
+
+    def resyncs_finished(self) -> list[Finished]:
+        """The resyncs that ended since the last call."""
+        finished, self._resyncs.finished = self._resyncs.finished, []
+        return finished
+
+    # -- the steps of closing a batch
+
+    def _adopt_fresh(self) -> None:
+        fresh, self._hints.fresh = self._hints.fresh, {}
+        for node, names in fresh.items():
+            self._model.seen("kernel")
+            handle = self._door(node) if node.alive() else None
+            if handle is not None:
+                for name in names:
+                    self._judge.adopt_fresh(node, name, handle)
+        self._enqueue_adopted()
+
+    def _enqueue_adopted(self) -> None:
+        self._adoptions.waiting.extend(self._judge.to_scan)
+        self._judge.to_scan.clear()
+
+    def _look(self) -> None:
+        """Look at every marked name; a look may mark others (a directory that was found to have moved)."""
+        for _ in range(_ROUNDS):
+            if not self._model.marked:
+                break
+            marked, self._model.marked = self._model.marked, {}
+            self._model.seen("scan")
+            for node, names in marked.items():
+                if node.alive():
+                    self._look_into(node, names)
+        self._rescan_moved()
+
+    def _rescan_moved(self) -> None:
+        """Where a pattern depends on the path, what a moved directory holds may come or go with the move."""
+        moved, self._model.moved_directories = self._model.moved_directories, []
+        if self._options.filters.path_dependent:
+            self._rescans.waiting.extend(node for node in moved if node.alive())
+
+    def _look_into(self, node: Directory, names: dict[bytes, list[Change]]) -> None:
+        handle = self._door(node)
+        for name, changes in names.items():
+            if len(self._renames) and self._renames.at(node, name) is not None:
+                continue
+            if handle is None:
+                self._judge.doubt(node, name)
+            else:
+                self._judge.look(node, name, changes, handle)
+
+    def _look_at_links(self) -> None:
+        changed, self._judge.links_changed = self._judge.links_changed, {}
+        for identity, kind in changed.items():
+            places = dict.fromkeys(
+                (*self._index.names(*identity), *self._model.pending_names(identity.inode))
+            )
+            for number, name in places:
+                node = self._model.tree.by_number.get(number)
+                handle = self._door(node) if node is not None else None
+                if node is not None and handle is not None:
+                    self._judge.look_at_link(node, name, handle, identity, kind)
+
+    def _check_doubts(self) -> None:
+        """Check the names that stayed in doubt: what explains them would have come by now."""
+        latest = self._port.monotonic() - QUIET
+        due: list[_Place] = []
+        for place, since in self._judge.doubts.items():
+            if since > latest and len(self._judge.doubts) <= _DOUBTS_AT_MOST:
+                break
+            due.append(place)
+        self._model.seen("scan")
+        for node, name in due:
+            del self._judge.doubts[node, name]
+            if node.alive() and self._renames.at(node, name) is None:
+                self._check(node, name)
+        self._enqueue_adopted()
+
+    def _check(self, node: Directory, name: bytes) -> None:
+        handle = self._door(node)
+        if handle is not None:
+            self._put_off.pop(node, None)
+            self._judge.check(node, name, handle)
+        elif node not in self._coverage:
+            self._put_off_or_give_up(node, name)
+
+    def _put_off_or_give_up(self, node: Directory, name: bytes) -> None:
+        """The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong."""
+        now = self._port.monotonic()
+        since = self._put_off.setdefault(node, now)
+        if now - since < _PUT_OFF_AT_MOST:
+            self._judge.doubt(node, name)
+            return
+        self._put_off.pop(node)
+        top: Directory = node
+        while top.parent is not None and self._door(top) is None:
+            top = top.parent
+        if not (isinstance(top, TreeRoot) and top.lost):
+            self._coverage.degrade(node, errno.ESTALE, now)
+            self._resyncs.request("internal", [top], self._model.tree.path(top))
+
+    def _door(self, node: Directory) -> Handle | None:
+        """The directory's descriptor; a directory that cannot be opened at all is not covered."""
+        try:
+            return self._doors.open(node)
+        except OSError as error:
+            self._coverage.degrade(node, error.errno or errno.EIO, self._port.monotonic())
+            return None
+
+    def _check_now(self, node: Directory, name: bytes) -> None:
+        handle = self._door(node) if node.alive() else None
+        if handle is not None:
+            self._judge.check(node, name, handle)
+            self._enqueue_adopted()
+
+    def _scan(self) -> None:
+        """A slice of every scan: what was adopted first, for its changes are the newest."""
+        stop_at = self._port.monotonic() + _SLICE_SECONDS
+        steps = iter(range(_SLICE_STEPS))
+
+        def enough() -> bool:
+            return (
+                self._model.size >= _BATCH_ITEMS
+                or next(steps, None) is None
+                or self._port.monotonic() >= stop_at
+            )
+
+        for scan in self._scans:
+            self._scanner.run(scan, enough)
+            if scan.later and self._again_at is None:
+                self._again_at = self._port.monotonic() + QUIET
+
+    # -- what is due
+
+    def _poll(self, node: Directory) -> None:
+        """Try to watch an uncovered directory again, and list it either way."""
+        if node in self._polls.waiting:
+            return
+        if node.parent is not None and node.wd is None:
+            self._check_now(node.parent, node.name)
+        if node.alive() and node in self._coverage:
+            if node.wd is not None and not self._coverage.is_blind(node) and self._readable(node):
+                self._coverage.restore(node)
+            self._polls.waiting.append(node)
+
+    def _readable(self, node: Directory) -> bool:
+        """Whether a watched directory that could not be read can be read again."""
+        handle = self._door(node)
+        try:
+            return handle is not None and next(iter(self._port.names(handle)), b"") is not None
+        except OSError:
+            return False
+
+    def _check_roots_soon(self) -> None:
+        self._roots.due = 0.0
+
+    def _root_found(self, root: TreeRoot) -> None:
+        """A root is there: what stands in it is compared with what was published."""
+        if self._resyncs.idle:
+            self._resyncs.request("root", [root], root.name)
+        else:
+            self._resyncs.include(root)
+
+    def _directories_at(self, path: bytes) -> list[Directory]:
+        for root in self._model.tree.roots:
+            rest = path.removeprefix(root.name).strip(b"/") if path.startswith(root.name) else None
+            node: Directory | None = root if rest is not None else None
+            for part in rest.split(b"/") if rest else ():
+                kid = node.kids.get(part) if node is not None else None
+                node = kid if isinstance(kid, Directory) else None
+            if node is not None:
+                return [node]
+        return []

@@ -1,0 +1,145 @@
+"""
+Resyncs: the disk compared with what was published, in brackets that the stream shows.
+
+At most one runs in a group. What is asked for meanwhile is one more after it, and repeated ones are spaced, so
+that a tree that changes faster than it can be compared does not keep the agent busy with comparing alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, TypeAlias
+
+from inotify_bridge.capture.model import Model
+from inotify_bridge.capture.port import FileSystem
+from inotify_bridge.capture.scanner import Scan, Scanner
+from inotify_bridge.capture.tree import Directory, Root
+
+Reason: TypeAlias = Literal[
+    "start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal"
+]
+
+_SPACING = 1.0
+_SPACING_AT_MOST = 60.0
+
+
+@dataclass(slots=True)
+class _Running:
+    number: int
+    reason: Reason
+    path: bytes | None
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
+class Finished:
+    """The last resync: why, how long it took in seconds, how many entries the tree had after it."""
+
+    reason: Reason
+    duration: float
+    entries: int
+
+
+class Resyncs:
+    """
+    The resyncs of a group. Used by the recorder's thread only.
+
+    Args:
+        audit_interval: seconds between resyncs that nothing asked for; 0: none.
+    """
+
+    def __init__(self, model: Model, scanner: Scanner, port: FileSystem, audit_interval: float) -> None:
+        self.scan = Scan("resync", deep=True, audit=True)
+        self.finished: list[Finished] = []
+        self._model = model
+        self._scanner = scanner
+        self._port = port
+        self._audit_interval = audit_interval
+        self._audit_at = port.monotonic() + audit_interval if audit_interval else None
+        self._running: _Running | None = None
+        self._queued: Reason | None = None
+        self._not_before = 0.0
+        self._spacing = _SPACING
+        self._count = 0
+
+    @property
+    def idle(self) -> bool:
+        """Nothing runs or waits."""
+        return self._running is None and self._queued is None
+
+    @property
+    def running(self) -> bool:
+        """A bracket is open."""
+        return self._running is not None
+
+    @property
+    def deadline(self) -> float | None:
+        """Monotonic time at which one is to begin."""
+        if self._running is not None:
+            return None
+        return self._not_before if self._queued is not None else self._audit_at
+
+    def request(self, reason: Reason, tops: Sequence[Directory], path: bytes | None = None) -> None:
+        """
+        Begin a resync, or have one more of everything after the one that runs.
+
+        Args:
+            tops: the directories to compare, with all below them.
+            path: what the stream says about its scope; None for everything.
+        """
+        if self._running is not None or self._port.monotonic() < self._not_before:
+            self._queued = reason
+            return
+        self._begin(reason, tops, path)
+
+    def include(self, root: Root) -> None:
+        """A root that was just found: part of what runs, or of what is to come."""
+        if self._running is not None:
+            self.scan.waiting.append(root)
+
+    def _begin(self, reason: Reason, tops: Sequence[Directory], path: bytes | None) -> None:
+        self._queued = None
+        self._count += 1
+        self._running = _Running(self._count, reason, path, self._port.monotonic())
+        self._model.notice("resync_started", path, resync_id=str(self._count), reason=reason)
+        self.scan.entries = 0
+        self.scan.waiting.extend(top for top in tops if not (isinstance(top, Root) and top.lost))
+
+    def complete(self, now: float, entries: Callable[[], int]) -> None:
+        """Close the bracket if nothing of the scan is left. Its notice is the last item of its batch."""
+        running = self._running
+        if running is None or not self._scanner.finished(self.scan):
+            return
+        self._running = None
+        self._model.silent = False
+        self._model.seen("resync")
+        done = Finished(running.reason, now - running.since, entries())
+        self.finished.append(done)
+        self._model.notice(
+            "resync_completed",
+            running.path,
+            resync_id=str(running.number),
+            reason=running.reason,
+            entries=done.entries,
+            duration_seconds=round(done.duration, 6),
+        )
+        if self._audit_interval:
+            self._audit_at = now + self._audit_interval
+        self._space(now)
+
+    def _space(self, now: float) -> None:
+        if self._queued is None:
+            self._spacing = _SPACING
+            return
+        self._not_before = now + self._spacing
+        self._spacing = min(self._spacing * 2, _SPACING_AT_MOST)
+
+    def tick(self, now: float, roots: Sequence[Root]) -> None:
+        """Begin what waits, or the audit when it is due."""
+        if self._running is not None:
+            return
+        if self._queued is not None and now >= self._not_before:
+            self._begin(self._queued, roots, None)
+        elif self._queued is None and self._audit_at is not None and now >= self._audit_at:
+            self._begin("audit", roots, None)

@@ -1,0 +1,156 @@
+"""
+Roots: the directories that the operator named, and what may happen to them.
+
+A lost root is not an empty tree: where its path no longer leads to the directory that is watched, nothing is
+said about its contents until there is something to compare with.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Callable, Mapping
+
+from inotify_bridge.capture.coverage import Coverage, name_of
+from inotify_bridge.capture.judge import Judge
+from inotify_bridge.capture.model import Model
+from inotify_bridge.capture.port import FileSystem, Handle, Identity
+from inotify_bridge.capture.tree import Directory, Root, walk
+
+CHECK_INTERVAL = 2.0
+"""Seconds: an unmounted or over-mounted root gives no record at all, so it is looked for."""
+
+
+class Roots:
+    """
+    Checks roots. Used by the recorder's thread only.
+
+    Args:
+        found: called with a root that is there (again), watched and not yet scanned.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        judge: Judge,
+        port: FileSystem,
+        coverage: Coverage,
+        found: Callable[[Root], None],
+    ) -> None:
+        self.due = 0.0
+        self._model = model
+        self._judge = judge
+        self._port = port
+        self._coverage = coverage
+        self._found = found
+        self._mounts: dict[Root, Mapping[bytes, int]] = {}
+        self._before: dict[Root, Identity] = {}
+        self._told_lost: set[Root] = set()
+
+    def check_all(self) -> None:
+        """Look for every root: is its path still the directory that is watched?"""
+        self.due = self._port.monotonic() + CHECK_INTERVAL
+        for root in self._model.tree.roots:
+            self.check(root)
+
+    def check(self, root: Root) -> None:
+        """Look for one root. The watch is added again: the same number proves the same directory."""
+        self._model.seen("resync")
+        try:
+            handle = self._port.open_root(root.place)
+        except OSError as error:
+            self._lose(root, error.errno or errno.EIO)
+            return
+        try:
+            self._compare(root, handle)
+        finally:
+            handle.close()
+
+    def _compare(self, root: Root, handle: Handle) -> None:
+        try:
+            wd = self._judge.watch_root(root, handle)
+        except OSError as error:
+            self._unwatched(root, handle, error.errno or errno.EIO)
+            return
+        if self._model.tree.by_wd.get(wd) is root and not root.lost:
+            self._coverage.restore(root)
+            return
+        if not root.lost:
+            self._lose(root, errno.ESTALE)
+        if self._acceptable(root, handle):
+            self._take(root, handle)
+            self._model.tree.bind(root, wd, *handle.identity)
+            self._coverage.restore(root)
+            self._found(root)
+        else:
+            self._port.remove_watch(wd)
+
+    def _unwatched(self, root: Root, handle: Handle, code: int) -> None:
+        """The root is there and cannot be watched: it is polled."""
+        if not root.lost and (root.device, root.inode) != handle.identity:
+            self._lose(root, errno.ESTALE)
+        if root.lost and self._acceptable(root, handle):
+            self._take(root, handle)
+            root.device, root.inode = handle.identity
+            self._coverage.degrade(root, code, self._port.monotonic())
+            self._found(root)
+
+    def _acceptable(self, root: Root, handle: Handle) -> bool:
+        """An empty directory in place of a lost tree is no news of deletions: a volume may not be mounted yet."""
+        if not root.kids or self._before.get(root) == handle.identity:
+            return True
+        return next(iter(self._port.names(handle)), None) is not None
+
+    def _take(self, root: Root, handle: Handle) -> None:
+        self._before[root] = handle.identity
+        root.lost = False
+        root.blind = self._port.blind(handle)
+        if root in self._told_lost:
+            self._told_lost.discard(root)
+            self._model.notice("root_restored", root.name)
+        if root.blind:
+            self._coverage.degrade(root, errno.ENOTSUP, self._port.monotonic())
+
+    def _lose(self, root: Root, code: int) -> None:
+        """Say it once, end the watches below, and keep the tree: identities mean nothing when it comes back."""
+        if root in self._told_lost:
+            return
+        self._told_lost.add(root)
+        root.lost = True
+        self._model.notice("root_lost", root.name, error=name_of(code))
+        for node in walk(root):
+            self._model.unwatch(node)
+            node.device = node.inode = 0
+
+    # -- mounts below a root
+
+    def mounts(self, below: Callable[[bytes], Mapping[bytes, int]]) -> list[tuple[Directory, bytes]]:
+        """
+        The mount table changed.
+
+        Args:
+            below: mount points strictly below an absolute path, relative to it, with the mount's number.
+
+        Returns:
+            The places of the tree where a mount point came or went.
+        """
+        changed: list[tuple[Directory, bytes]] = []
+        for root in self._model.tree.roots:
+            self.check(root)
+            before, now = self._mounts.get(root, {}), below(root.place)
+            self._mounts[root] = now
+            for path in {path for path, _ in before.items() ^ now.items()}:
+                place = self._locate(root, path)
+                if place is not None:
+                    changed.append(place)
+        return changed
+
+    @staticmethod
+    def _locate(root: Root, path: bytes) -> tuple[Directory, bytes] | None:
+        *above, name = path.split(b"/")
+        node: Directory = root
+        for part in above:
+            kid = node.kids.get(part)
+            if not isinstance(kid, Directory):
+                return None
+            node = kid
+        return node, name

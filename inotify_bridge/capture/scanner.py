@@ -1,0 +1,169 @@
+"""
+Scans: directories listed name by name, in slices, while kernel events go on in between.
+
+Rescan is the core of the capture, inotify the accelerator: a start, an overflow, a lost root, an audit, a
+directory that appeared with its contents, all are scans. A scan decides name by name with lstat, so it does not
+matter what happens around it: whatever changes later brings a record of its own.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections import deque
+from collections.abc import Callable, Iterator
+from itertools import islice
+
+from inotify_bridge.capture.change import Origin
+from inotify_bridge.capture.coverage import Coverage
+from inotify_bridge.capture.doors import Doors
+from inotify_bridge.capture.index import Index
+from inotify_bridge.capture.judge import Judge
+from inotify_bridge.capture.model import Model
+from inotify_bridge.capture.port import FileSystem, Handle
+from inotify_bridge.capture.tree import Directory, Root
+
+_NAMES_AT_ONCE = 500
+_TRIES = 20
+
+
+class Scan:
+    """
+    A set of directories to be listed.
+
+    Args:
+        origin: what the stream says of the changes found.
+        deep: whether known subdirectories are listed too, or new ones only.
+        audit: whether content that changed without a close counts as written.
+    """
+
+    def __init__(self, origin: Origin, deep: bool, audit: bool) -> None:
+        self.origin = origin
+        self.deep = deep
+        self.audit = audit
+        self.waiting: deque[Directory] = deque()
+        self.later: dict[Directory, int] = {}
+        self.entries = 0
+
+    def again(self) -> None:
+        """Try what could not be opened once more: the renames above it may be known by now."""
+        self.waiting.extend(self.later)
+
+
+class Scanner:
+    """Runs scans in slices. Used by the recorder's thread only."""
+
+    def __init__(
+        self,
+        model: Model,
+        judge: Judge,
+        doors: Doors,
+        port: FileSystem,
+        coverage: Coverage,
+        index: Index,
+    ) -> None:
+        self._model = model
+        self._judge = judge
+        self._doors = doors
+        self._port = port
+        self._coverage = coverage
+        self._index = index
+        self._running: dict[Scan, Iterator[None]] = {}
+
+    def finished(self, scan: Scan) -> bool:
+        """Whether nothing of a scan is left to do."""
+        return not scan.waiting and not scan.later and scan not in self._running
+
+    def stop(self, scan: Scan) -> None:
+        """Give a scan up and close what it holds."""
+        scan.waiting.clear()
+        scan.later.clear()
+        running = self._running.pop(scan, None)
+        if running is not None:
+            running.close()  # type: ignore[attr-defined]
+
+    def run(self, scan: Scan, until: Callable[[], bool]) -> None:
+        """Go on with a scan until it is finished or `until` says that the slice is long enough."""
+        while not until():
+            step = self._running.get(scan)
+            if step is None:
+                if not scan.waiting:
+                    return
+                step = self._running[scan] = self._directory(scan, scan.waiting.pop())
+            try:
+                next(step)
+            except StopIteration:
+                del self._running[scan]
+
+    def _directory(self, scan: Scan, node: Directory) -> Iterator[None]:
+        """List one directory; yields after every few hundred names."""
+        if not node.alive() or self._coverage.is_loop(node):
+            scan.later.pop(node, None)
+            return
+        try:
+            handle = self._doors.take(node)
+            if handle is None:
+                self._not_there(scan, node)
+                return
+            scan.later.pop(node, None)
+            try:
+                yield from self._names(scan, node, handle)
+            finally:
+                handle.close()
+        except OSError as error:
+            self._coverage.degrade(node, error.errno or errno.EIO, self._port.monotonic())
+
+    def _not_there(self, scan: Scan, node: Directory) -> None:
+        """The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong."""
+        tries = scan.later[node] = scan.later.get(node, 0) + 1
+        if tries < _TRIES or node.parent is None:
+            if node.parent is None:
+                del scan.later[node]  # a lost root: what finds it again scans it
+            return
+        del scan.later[node]
+        self._judge.doubt(node.parent, node.name)
+        scan.waiting.append(node.parent)
+
+    def _names(self, scan: Scan, node: Directory, handle: Handle) -> Iterator[None]:
+        missing = set(node.kids)
+        known = bool(missing)
+        listed = self._listed(node, handle)
+        while names := list(islice(listed, _NAMES_AT_ONCE)):
+            rows = self._index.rows(node.number, names) if known else {}
+            for name in names:
+                if not node.alive():
+                    return
+                missing.discard(name)
+                self._model.seen(scan.origin)
+                self._judge.check(node, name, handle, rows.get(name), scan.audit)
+                self._descend(scan, node, name, known)
+            scan.entries += len(names)
+            yield
+        for name in missing:
+            if node.alive():
+                self._model.seen(scan.origin)
+                self._judge.check(node, name, handle, None, scan.audit)
+
+    def _listed(self, node: Directory, handle: Handle) -> Iterator[bytes]:
+        if isinstance(node, Root) and node.only is not None:
+            return iter(sorted(node.only))
+        return self._port.names(handle)
+
+    def _descend(self, scan: Scan, node: Directory, name: bytes, known: bool) -> None:
+        """What the check adopted is listed next; with `deep` also what was known."""
+        if self._judge.to_scan:
+            scan.waiting.extend(self._judge.to_scan)
+            found = set(self._judge.to_scan)
+            self._judge.to_scan.clear()
+        elif not (scan.deep and known):
+            return
+        else:
+            found = set()
+        kid = node.kids.get(name)
+        if (
+            scan.deep
+            and known
+            and isinstance(kid, Directory)
+            and kid not in found
+            and self._judge.entered(node, kid.device)
+        ):
+            scan.waiting.append(kid)
