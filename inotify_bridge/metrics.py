@@ -25,6 +25,7 @@ from prometheus_client.registry import Collector
 from inotify_bridge import __version__
 from inotify_bridge.capture.constants import EVENT_NAMES
 from inotify_bridge.errors import SINK_ERROR_REASONS
+from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, STREAM_KINDS
 from inotify_bridge.metric_series import Family, Metric, Series, Value
 from inotify_bridge.sinks.base import Message
 
@@ -34,10 +35,7 @@ SINK: Final = ("sink",)
 PAIR: Final = ("watch_group", "sink")
 
 # fmt: off
-FILE_KINDS: Final = ("created", "written", "modified", "attributes_changed", "moved", "deleted", "ready")
-DIRECTORY_KINDS: Final = ("created", "attributes_changed", "moved", "deleted")
-STREAM_KINDS: Final = ("started", "stopped", "resync_started", "resync_completed", "coverage_degraded", "coverage_restored", "root_lost", "root_restored", "event_parked", "heartbeat", "probe")
-EVENT_TYPES: Final = (*map("file.{}".format, FILE_KINDS), *map("directory.{}".format, DIRECTORY_KINDS), *map("stream.{}".format, STREAM_KINDS))
+EVENT_TYPES: Final = (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values())
 RESYNC_REASONS: Final = ("start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal")
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RESYNC_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)

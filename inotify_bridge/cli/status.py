@@ -7,29 +7,30 @@ import json
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final, cast
-from urllib.parse import SplitResult, urlsplit
 
 import click
 
+from inotify_bridge.cli.connection import connection
+from inotify_bridge.cli.options import url_option
 from inotify_bridge.errors import BridgeError, UnavailableError, UsageError
+from inotify_bridge.log import escaped
 from inotify_bridge.web.page import duration, size
 from inotify_bridge.web.view import AgentStatus, GroupStatus, SinkStatus
 
-DEFAULT_URL: Final = "http://127.0.0.1:10477"
 TIMEOUT_SECONDS: Final = 10.0
 # A status has a few hundred bytes a pair and at most 100 uncovered directories a group.
 ANSWER_LIMIT: Final = 64 * 1024 * 1024
 
 
 @click.command("status")
-@click.option("--url", default=DEFAULT_URL, show_default=True, help="Address of the agent (http.listen).")
+@url_option
 @click.option(
     "--token-file",
     type=click.Path(path_type=Path, dir_okay=False),
     help="File with the bearer token, where the agent listens on other than a loopback address.",
 )
 @click.option("--json", "as_json", is_flag=True, help="Print the whole status as JSON (docs/status.md).")
-def status(url: str, token_file: Path | None, as_json: bool) -> None:
+def command(url: str, token_file: Path | None, as_json: bool) -> None:
     """
     Print the figures of a running agent: its groups, their sinks and what is wrong.
 
@@ -69,47 +70,24 @@ def fetch_status(url: str, token: str | None) -> AgentStatus:
     Ask the agent at `url` for its status.
 
     Raises:
-        UsageError: `url` is no http or https address.
+        UsageError: `url` is no address.
         UnavailableError: nothing answers there, or something else does.
         BridgeError: it refused to answer.
     """
-    address = _split(url)
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    asked = connection(url, TIMEOUT_SECONDS)
     try:
-        code, body = _get(address, token)
-    except (
-        OSError,
-        http.client.HTTPException,
-        UnicodeError,
-    ) as exc:  # UnicodeError: a label too long for DNS
+        asked.request("GET", "/api/v1/status", headers=headers)
+        response = asked.getresponse()
+        return _status(url, response.status, response.read(ANSWER_LIMIT))
+    except (OSError, http.client.HTTPException, UnicodeError) as exc:  # the last: a name no DNS can hold
         reason = getattr(exc, "strerror", None) or str(exc) or type(exc).__name__
         raise UnavailableError(
             f"no agent answers at {url}: {reason}",
             "is it running? --url takes the address of its http.listen",
         ) from exc
-    return _status(url, code, body)
-
-
-def _split(url: str) -> SplitResult:
-    try:
-        address = urlsplit(url)
-        good = address.scheme in ("http", "https") and address.hostname and address.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise UsageError(f"--url {url!r} is no http address", f"for example {DEFAULT_URL}")
-    return address
-
-
-def _get(address: SplitResult, token: str | None) -> tuple[int, bytes]:
-    kind = http.client.HTTPSConnection if address.scheme == "https" else http.client.HTTPConnection
-    connection = kind(address.hostname or "", address.port, timeout=TIMEOUT_SECONDS)
-    headers = {"Authorization": f"Bearer {token}"} if token else {}
-    try:
-        connection.request("GET", f"{address.path.rstrip('/')}/api/v1/status", headers=headers)
-        response = connection.getresponse()
-        return response.status, response.read(ANSWER_LIMIT)
     finally:
-        connection.close()
+        asked.close()
 
 
 def _status(url: str, code: int, body: bytes) -> AgentStatus:
@@ -120,7 +98,9 @@ def _status(url: str, code: int, body: bytes) -> AgentStatus:
     if code == 200 and isinstance(content, dict) and "groups" in content:
         return cast(AgentStatus, content)
     if isinstance(content, dict) and "error" in content:
-        raise BridgeError(f"{url} refused: {_plain(content['error'])}", _plain(content.get("hint", "")))
+        raise BridgeError(
+            f"{url} refused: {escaped(str(content['error']))}", escaped(str(content.get("hint", "")))
+        )
     raise UnavailableError(
         f"what answers at {url} is no inotify-bridge (HTTP {code})", "--url takes the address of http.listen"
     )
@@ -129,7 +109,7 @@ def _status(url: str, code: int, body: bytes) -> AgentStatus:
 def lines(figures: AgentStatus) -> Iterator[str]:
     """The compact table, line by line."""
     source = f", {figures['config']['path']}" if figures["config"]["path"] else ""
-    yield _plain(f"inotify-bridge {figures['version']}, up {duration(figures['uptime_seconds'])}{source}")
+    yield escaped(f"inotify-bridge {figures['version']}, up {duration(figures['uptime_seconds'])}{source}")
     groups = figures["groups"]
     if groups:
         yield ""
@@ -140,7 +120,7 @@ def lines(figures: AgentStatus) -> Iterator[str]:
     yield ""
     yield "No problems." if not problems else "Problems:"
     for problem in problems:
-        yield f"  {_plain(problem)}"
+        yield f"  {escaped(problem)}"
 
 
 _GROUP_HEAD: Final = (
@@ -188,12 +168,7 @@ def _sink_row(group: GroupStatus, sink: SinkStatus) -> tuple[str, ...]:
 
 
 def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    cells = [head, *([_plain(cell) for cell in row] for row in rows)]
+    cells = [head, *([escaped(cell) for cell in row] for row in rows)]
     widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
     for row in cells:
         yield "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-
-
-def _plain(words: object) -> str:
-    """Words fit for a terminal: a control character in a broker's error message moves no cursor."""
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(words))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import threading
@@ -11,7 +12,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner, Result
 
-from inotify_bridge.cli.status import status
+from inotify_bridge.cli.status import command
 from inotify_bridge.errors import BridgeError, UnavailableError, UsageError
 from inotify_bridge.web.server import WebServer
 from tests.web.conftest import ServerFactory
@@ -19,7 +20,7 @@ from tests.web.view import GivenView
 
 
 def run(*arguments: str) -> Result:
-    return CliRunner().invoke(status, arguments)
+    return CliRunner().invoke(command, arguments)
 
 
 def failure(*arguments: str) -> BridgeError:
@@ -31,22 +32,23 @@ def failure(*arguments: str) -> BridgeError:
     return result.exception
 
 
-@pytest.fixture
-def stranger() -> Iterator[str]:
-    """A server that is no agent: it answers every request with a web page."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        thread = threading.Thread(target=answer_once, args=(listening,))
+@contextlib.contextmanager
+def answering(listening: socket.socket, body: bytes) -> Iterator[None]:
+    """Answers one request on a socket with `body`."""
+
+    def answer() -> None:
+        listening.settimeout(20)
+        peer, _ = listening.accept()
+        with peer:
+            peer.recv(65536)
+            peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n%b" % (len(body), body))
+
+    with listening:
+        listening.listen()
+        thread = threading.Thread(target=answer)
         thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
+        yield
         thread.join(20)
-
-
-def answer_once(listening: socket.socket) -> None:
-    listening.settimeout(20)
-    peer, _ = listening.accept()
-    with peer:
-        peer.recv(65536)
-        peer.sendall(b"HTTP/1.1 200 OK\r\nContent-Length: 13\r\n\r\n<p>Hello!</p>")
 
 
 def test_the_table_shows_groups_and_sinks(server: WebServer) -> None:
@@ -82,9 +84,9 @@ def test_json_is_the_status_whole(server: WebServer, view: GivenView) -> None:
 
 def test_control_characters_reach_no_terminal(server: WebServer, view: GivenView) -> None:
     """Escape sequences and surrogates in an error message are shown as text, with and without `--json`."""
-    view.figures["groups"][0]["sinks"][0]["last_error"] = "\x1b[2Jgone\r\n\udcff\u202e"
+    view.figures["groups"][0]["sinks"][0]["last_error"] = "\x1b[2Jgone\r\n\udcff\x85"
     shown = run("--url", server.url).stdout
-    assert r"\x1b[2Jgone\r\n\udcff\u202e" in shown
+    assert r"\x1b[2Jgone\r\n\xff\x85" in shown
     assert run("--url", server.url, "--json").stdout.isascii()
 
 
@@ -98,11 +100,25 @@ def test_no_agent_is_unavailable(server: WebServer) -> None:
     assert "--url" in error.hint
 
 
-def test_another_program_is_unavailable(stranger: str) -> None:
+@pytest.mark.parametrize("body", [b"<p>Hello!</p>", b"[]", b"{}", b"\xff"])
+def test_another_program_is_unavailable(body: bytes) -> None:
     """Where something else answers the error says so; exit code 69."""
-    error = failure("--url", stranger)
+    listening = socket.create_server(("127.0.0.1", 0))
+    url = f"http://127.0.0.1:{listening.getsockname()[1]}"
+    with answering(listening, body):
+        error = failure("--url", url)
     assert error.exit_code == 69
     assert "is no inotify-bridge" in str(error)
+
+
+def test_an_admin_socket_is_an_address_too(view: GivenView, tmp_path: Path) -> None:
+    """`unix:PATH` asks over a Unix socket, and says so when nothing listens there."""
+    path = f"{tmp_path}/admin.sock"
+    assert "No such file" in str(failure("--url", f"unix:{path}"))
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(path)
+    with answering(listening, json.dumps(view.figures).encode()):
+        assert json.loads(run("--url", f"unix:{path}", "--json").stdout) == view.figures
 
 
 def test_the_token_comes_from_a_file(serve: ServerFactory, tmp_path: Path) -> None:
@@ -134,7 +150,19 @@ def test_a_missing_token_file_is_a_usage_error(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["", "127.0.0.1:10477", "ftp://127.0.0.1", "http://", "http://[", "http://a:b", "x"]
+    "url",
+    [
+        "",
+        "127.0.0.1:10477",
+        "ftp://127.0.0.1",
+        "http://",
+        "http://127.0.0.1:0",
+        "http://[",
+        "http://a:b",
+        "x",
+        "unix:",
+        "http://127.0.0.1/x",
+    ],
 )
 def test_what_is_no_address_is_a_usage_error(url: str) -> None:
     """An address that is not http or https is refused with an example."""
