@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -87,6 +88,11 @@ def exclusive() -> Iterator[Callable[[int], None]]:
         if _QUEUE_LIMIT.read_text() != before:
             _QUEUE_LIMIT.write_text(before)
         lock.truncate(0)
+
+
+def pytest_configure() -> None:
+    """SIGTERM ends the run as Ctrl-C does: the fixtures still end what they started."""
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

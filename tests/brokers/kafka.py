@@ -97,7 +97,7 @@ class KafkaBroker(Broker):
         """
         jars = _jars()
         jars.parent.mkdir(parents=True, exist_ok=True)
-        with jars.with_suffix(".lock").open("w") as lock:
+        with jars.with_name(f"{jars.name}.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
             if not jars.exists():
                 _download(jars)
@@ -218,7 +218,7 @@ def _version(jars: Path) -> str:
 
 def _download(jars: Path) -> None:
     unfinished = Path(tempfile.mkdtemp(prefix="unfinished-", dir=jars.parent))
-    command = ["mvn", "-q", "-B", "-f", str(_POM), "dependency:copy-dependencies"]
+    command = ["mvn", "-q", "-B", "--strict-checksums", "-f", str(_POM), "dependency:copy-dependencies"]
     done = subprocess.run(
         [*command, "-DincludeScope=runtime", f"-DoutputDirectory={unfinished}"],
         capture_output=True,
