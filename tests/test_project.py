@@ -34,7 +34,7 @@ IMPORT_RULE = {
     "sinks": ("sinks", "errors", "units"),
     "subscribe": ("subscribe", "events", "errors"),
     "pyinotify": ("capture",),
-    "metrics": ("metrics", "metric_series", "capture.constants", "sinks.base", "errors"),
+    "metrics": ("metrics", "metric_series", "capture.constants", "events.event", "sinks.base", "errors"),
     "metric_series": ("metric_series",),
 }
 # The parts that know all others: nothing below them knows them.
