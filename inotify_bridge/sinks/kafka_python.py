@@ -15,7 +15,7 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
@@ -54,6 +54,7 @@ _RIGHT_TO_WRITE: Final = 4  # the numbers in a set of what we are authorized to 
 _RIGHTS_UNKNOWN: Final = 31
 _PRODUCER_UNKNOWN: Final = frozenset({45, 46, 47, 59})  # out of order, duplicate, fenced, forgotten
 _CLOSE_SECONDS: Final = 15.0
+_COORDINATOR_STARTS: Final = frozenset({14, 15})  # loading, not available
 
 _CODECS: Final = {
     "none": None,
@@ -205,11 +206,22 @@ class PythonClient:
         if self._producer >= 0 and self._epoch < _LAST_EPOCH:
             self._epoch += 1
             return
-        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60000, max_version=4)
-        answer = connection.call(request, self._options.connect_timeout)
+        answer = self._settled(lambda: self._ask_producer_id(connection), _is_starting)
         if answer.error_code:
             raise self._error(answer.error_code)
         self._producer, self._epoch = answer.producer_id, answer.producer_epoch
+
+    def _ask_producer_id(self, connection: Connection) -> Any:
+        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60000, max_version=4)
+        return connection.call(request, self._options.connect_timeout)
+
+    def _settled(self, ask: Callable[[], Any], is_unsettled: Callable[[Any], bool]) -> Any:
+        """Ask until the broker has done what it is about to do, or the time for connecting is over."""
+        deadline = time.monotonic() + self._options.connect_timeout
+        while is_unsettled(answer := ask()) and time.monotonic() < deadline:
+            if self._closed.wait(_LOOK_AGAIN_SECONDS):
+                raise SinkUnavailable("the connection to Kafka was closed on our side")
+        return answer
 
     def _freshen(self) -> None:
         """Replace connections that the broker closed while nothing was sent; nothing is in flight now."""
@@ -241,7 +253,7 @@ class PythonClient:
         answer = self._metadata(connection)
         if answer.topics[0].error_code == UNKNOWN_TOPIC and self._options.create_topic:
             self._create_topic(connection, answer)
-            answer = self._await_topic(connection)
+            answer = self._settled(lambda: self._metadata(connection), _is_being_made)
         self._notice_cluster(answer.cluster_id or "")
         (topic,) = answer.topics
         if topic.error_code:
@@ -265,19 +277,6 @@ class PythonClient:
             max_version=12,
         )
         return connection.call(request, self._options.connect_timeout)
-
-    def _await_topic(self, connection: Connection) -> Any:
-        """Metadata once every partition of the new topic has a leader, or what they are at the deadline."""
-        deadline = time.monotonic() + self._options.connect_timeout
-        while True:
-            answer = self._metadata(connection)
-            (topic,) = answer.topics
-            ready = topic.partitions and all(partition.leader_id >= 0 for partition in topic.partitions)
-            unsettled = topic.error_code in (UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE)
-            if ready or not (unsettled or not topic.error_code) or time.monotonic() > deadline:
-                return answer
-            if self._closed.wait(_LOOK_AGAIN_SECONDS):
-                raise SinkUnavailable("the connection to Kafka was closed on our side")
 
     def _create_topic(self, connection: Connection, metadata: Any) -> None:
         wanted = self._options.create_topic
@@ -439,6 +438,19 @@ class PythonClient:
 
     def _error(self, code: int, detail: str = "") -> SinkUnavailable:
         return broker_error(code, for_code(code).__name__, self._topic, detail)
+
+
+def _is_starting(answer: Any) -> bool:
+    """A broker that has just started cannot give producer ids yet."""
+    return answer.error_code in _COORDINATOR_STARTS
+
+
+def _is_being_made(metadata: Any) -> bool:
+    """Until every partition of a new topic has a leader."""
+    (topic,) = metadata.topics
+    if topic.error_code:
+        return topic.error_code in (UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE)
+    return any(partition.leader_id < 0 for partition in topic.partitions)
 
 
 def _note(parcel: _Parcel, outcome: Outcome, outcomes: list[Outcome | None]) -> None:

@@ -1,0 +1,167 @@
+"""A Kafka sink with a topic of its own, and a consumer beside it."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import time
+from collections.abc import Iterator, Mapping
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Message as KafkaMessage
+from confluent_kafka.admin import AdminClient
+
+from inotify_bridge.sinks.kafka import KafkaSink
+from tests.brokers import KafkaBroker
+from tests.brokers.ports import free_port
+from tests.sinks.harness import SinkHarness
+from tests.sinks.messages import Received, received
+from tests.waiting import eventually
+
+_numbers = itertools.count()
+
+
+class KafkaHarness(SinkHarness):
+    """
+    One topic on a broker that is already there.
+
+    Args:
+        broker: it runs.
+        client: ``kafka-python`` or ``confluent``.
+        password_broker: one that asks for user ``alice``, for the test of a wrong password.
+        authority: the certificate that it is to be trusted by.
+        partitions: of the topic.
+        topic_config: of the topic.
+        context: changes to the sink's context.
+    """
+
+    not_applicable: ClassVar = {"unroutable": "a topic without consumers keeps its messages"}
+    password = "open-sesame-wrong"
+    too_large_bytes = 5000
+    limited = MappingProxyType({"max_message_bytes": "4kB"})
+    missing_target = MappingProxyType({"topic": "nobody-made-this"})
+
+    def __init__(
+        self,
+        broker: KafkaBroker,
+        client: str,
+        *,
+        password_settings: Mapping[str, Any] | None = None,
+        partitions: int = 1,
+        topic_config: Mapping[str, str] | None = None,
+        **context: str,
+    ) -> None:
+        self.broker, self.client = broker, client
+        self.topic = f"test-{os.getpid()}-{next(_numbers)}"
+        self.context = SinkHarness.context._replace(**context)
+        self.wrong_host = {"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}
+        if password_settings is not None:
+            self.wrong_password = password_settings
+        broker.create_topic(self.topic, partitions, topic_config)
+        self._partitions = partitions
+        self._sinks: list[KafkaSink] = []
+        self._consumer: Consumer | None = None
+        self._seen: set[int] = set()
+
+    def make(self, **overrides: Any) -> KafkaSink:
+        settings = {
+            "bootstrap_servers": [self.broker.address],
+            "topic": self.topic,
+            "client": self.client,
+            "connect_timeout": "5s",
+            "delivery_timeout": "10s",
+            **overrides,
+        }
+        self._sinks.append(KafkaSink(KafkaSink.Options.model_validate(settings), self.context))
+        return self._sinks[-1]
+
+    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+        got: list[Received] = []
+        deadline = time.monotonic() + within
+        while True:
+            for message in self.read():
+                got.append(received(message.value()))
+                self._seen.add(got[-1].sequence)
+            if len(self._seen) >= count or time.monotonic() > deadline:
+                return got
+
+    def read(self) -> list[KafkaMessage]:
+        """What came since the last look, to the end of every partition, in each partition's order."""
+        if self._consumer is None:
+            self._consumer = self._open_consumer()
+        ended: set[int] = set()
+        found: list[KafkaMessage] = []
+        ends = self._ends(self._consumer)
+        while ended != set(range(self._partitions)):
+            for message in self._consumer.consume(10_000, timeout=0.5):
+                if message.error() is None:
+                    found.append(message)
+                    continue
+                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
+            places = self._consumer.position(
+                [TopicPartition(self.topic, one) for one in range(self._partitions)]
+            )
+            ended = {place.partition for place in places if max(place.offset, 0) >= ends[place.partition]}
+        return found
+
+    def recreate_topic(self) -> None:
+        """Delete the topic and make it again, empty."""
+        self.delete_topic()
+        self.broker.create_topic(self.topic, self._partitions)
+        if self._consumer is not None:
+            self._consumer.close()
+        self._consumer = None
+
+    def delete_topic(self) -> None:
+        """Delete the topic and wait until the broker has forgotten it."""
+        admin = AdminClient({"bootstrap.servers": self.broker.plain_address})
+        admin.delete_topics([self.topic])[self.topic].result(30)
+        eventually(lambda: self.topic not in topics(self.broker), what="the topic is gone", poll=0.05)
+
+    def stop_broker(self) -> None:
+        self.broker.kill()
+
+    def start_broker(self) -> None:
+        self.broker.start()
+
+    @contextlib.contextmanager
+    def frozen(self) -> Iterator[None]:
+        self.broker.freeze()
+        try:
+            yield
+        finally:
+            self.broker.thaw()
+
+    def close(self) -> None:
+        for sink in self._sinks:
+            sink.close()
+        if self._consumer is not None:
+            self._consumer.close()
+        if self.broker.alive and self.topic in topics(self.broker):
+            self.delete_topic()
+
+    def _open_consumer(self) -> Consumer:
+        consumer = Consumer(
+            {
+                "bootstrap.servers": self.broker.plain_address,
+                "group.id": self.topic,
+                "enable.auto.commit": False,
+                "check.crcs": True,
+                "log_level": 0,
+            }
+        )
+        consumer.assign([TopicPartition(self.topic, one, 0) for one in range(self._partitions)])
+        return consumer
+
+    def _ends(self, consumer: Consumer) -> list[int]:
+        partitions = [TopicPartition(self.topic, one) for one in range(self._partitions)]
+        return [consumer.get_watermark_offsets(one, timeout=30)[1] for one in partitions]
+
+
+def topics(broker: KafkaBroker) -> set[str]:
+    """The names of the topics that a broker has."""
+    admin = AdminClient({"bootstrap.servers": broker.plain_address, "log_level": 0})
+    return set(admin.list_topics(timeout=30).topics)
