@@ -132,15 +132,18 @@ class Encoder:
 
     def _encode_notice(self, notice: Notice, sequence: int) -> tuple[str, bytes, bytes]:
         kind, begin = self._notices[notice.kind]
-        member = "scope" if notice.kind in SCOPED else "path"
-        path = {} if notice.path is None else names.members(member, notice.path)
-        name = _escape(path.get(member, ""))
+        path = notice.path
+        if notice.kind in SCOPED:
+            place = names.members("scope", path or b"")
+        else:
+            place = {} if path is None else names.members("path", path)
+        name = _escape(names.encode(path or b""))
         if not name:
             begin = begin.removesuffix(_SUBJECT)
         number = f"{sequence:012d}"
         body = (
             f'{self._head}{number}{begin}{name}","time":"{self._clock.text(notice.time)[:-3]}'
-            f"{self._notice_schema_part}{number}{self._group_part}{_dump({**path, **notice.data})[1:]}}}"
+            f"{self._notice_schema_part}{number}{self._group_part}{_dump({**place, **notice.data})[1:]}}}"
         )
         return kind, self._group_key, body.encode()
 

@@ -48,7 +48,8 @@ KINDS: Final = frozenset((*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STRE
 PARKED: Final = STREAM_KINDS["event_parked"]
 
 SCOPED: Final = frozenset(("resync_started", "resync_completed"))
-"""`Notice.kind` of those whose path is published as ``data.scope``; for all others it is ``data.path``."""
+"""`Notice.kind` of those whose path is published as ``data.scope``, empty for the whole group where there is
+none; for all others it is ``data.path``."""
 
 SCHEMAS: Final[dict[str, str]] = {
     "file": "urn:inotify-bridge:schema:file:1",

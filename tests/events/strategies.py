@@ -119,6 +119,6 @@ NOTICES = (
     Notice("root_lost", 10**18, b""),
     Notice("root_restored", 10**18, b"in"),
     Notice("heartbeat", 10**18),
-    Notice("probe", 10**18),
+    Notice("probe", 10**18, None, {"version": "1.0"}),
 )
 """One of every kind but the parked event, which is made of another message."""

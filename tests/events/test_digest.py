@@ -13,7 +13,7 @@ from inotify_bridge.capture.change import TYPE_NAMES
 from inotify_bridge.events.digest import Digest
 from tests.events import strategies
 
-_entries = st.dictionaries(strategies.paths, st.sampled_from(sorted(TYPE_NAMES.values())), max_size=20)
+_entries = st.dictionaries(strategies.paths, st.sampled_from(sorted(TYPE_NAMES.values())), max_size=6)
 
 
 def _naive(entries: dict[bytes, str]) -> str:

@@ -172,6 +172,18 @@ def test_nothing_is_remembered_wrongly(several: list[Change]) -> None:
         assert encoder.encode(change, sequence) == Encoder(SOURCE, GROUP, EPOCH).encode(change, sequence)
 
 
+def test_owner_and_group_are_not_mixed_up() -> None:
+    """What is remembered of one owner and group is not taken for the same numbers the other way round."""
+    about = file_change().stat
+    assert about is not None
+    encoder = Encoder(SOURCE, GROUP, EPOCH)
+    for uid, gid in ((1, 2), (2, 1), (1, 2)):
+        file = json.loads(encoder.encode(file_change(stat=about._replace(uid=uid, gid=gid)), 1)[2])["data"][
+            "file"
+        ]
+        assert (file["owner"], file["group"]) == ({"id": str(uid)}, {"id": str(gid)})
+
+
 def test_memory_is_bounded() -> None:
     """More owners and seconds than an encoder remembers are encoded right, the first ones again too."""
     about = file_change().stat
@@ -206,6 +218,7 @@ def test_subject() -> None:
 
 def test_scope() -> None:
     """The place of a resync is its scope, that of every other notice its path, each with its raw twin."""
+    assert _data(Notice("resync_completed", 0)) == {"scope": ""}
     assert _data(Notice("resync_started", 0, b"a\xff")) == {"scope": "a%FF", "scope_b64": "Yf8="}
     assert _data(Notice("coverage_degraded", 0, b"a\xff", {"error": "ENOSPC"})) == {
         "path": "a%FF",

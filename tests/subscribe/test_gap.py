@@ -129,6 +129,11 @@ def test_parked_start() -> None:
     assert GapDetector(DEADLINE, Clock()).offer(event) is APPLY
 
 
+def test_restart_of_the_sender_is_no_new_epoch() -> None:
+    """A stream.started in the middle of an unknown epoch does not begin it: what was before it is missing."""
+    assert GapDetector(DEADLINE, Clock()).offer(replace(_event("a1"), sequence=800)) is WAIT
+
+
 def test_epoch_begins_with_started() -> None:
     """Number 1 of a higher epoch that is no stream.started does not begin it."""
     assert GapDetector(DEADLINE, Clock()).offer(replace(_event("a2"), sequence=1)) is WAIT

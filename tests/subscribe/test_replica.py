@@ -130,6 +130,12 @@ def test_all_fields() -> None:
     assert replica.get(b"l/below") is None
 
 
+def test_another_type_is_another_entry() -> None:
+    """Stat fields are kept over an event that has none, but not those of an entry of another type."""
+    replica, _ = _replica(_change("created", b"a", size=3), _change("created", b"a", DIRECTORY, None))
+    assert replica.get(b"a") == Entry("dir")
+
+
 def test_new_epoch() -> None:
     """A new epoch empties the replica and makes an invalid one valid; a lower one is refused."""
     replica, sender = _replica(*TREE)
