@@ -21,8 +21,10 @@ import pytest
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict
+from tests.outbox.recording import Recording, Watcher
 from tests.sinks.harness import SinkHarness
-from tests.sinks.messages import messages
+from tests.sinks.messages import assert_go_back_n, messages
+from tests.waiting import eventually
 
 PROMPT_SECONDS = 30.0
 """Deadline for whatever must end by itself: far below any time-out that would leave a relay hanging."""
@@ -255,6 +257,29 @@ class SinkConformance:
         sink.close()
         with pytest.raises(SinkUnavailable):
             sink.publish(messages(1, 2))
+
+    @pytest.mark.timeout(300)
+    def test_broker_restarts_in_the_middle(self, harness: SinkHarness) -> None:
+        """With a store and a relay before it, an outage loses nothing, and repeats are go-back-N."""
+        harness.need("restart")
+        watcher = Watcher()
+        with Recording() as recording:
+            relay = recording.relay(harness.make(), watcher=watcher)
+            for first in range(1, 2001, 50):
+                recording.commit(messages(50, first))
+            recording.confirmed(100)
+            harness.stop_broker()
+            for first in range(2001, 3001, 50):
+                recording.commit(messages(50, first))
+            eventually(lambda: relay.status.error, within=60.0, what="an attempt that fails")
+            harness.start_broker()
+            for first in range(3001, 4001, 50):
+                recording.commit(messages(50, first))
+            recording.confirmed(4000, within=120.0)
+        assert watcher.errors, "there was no outage"
+        assert watcher.connections > 1
+        assert watcher.acked_sequences == list(range(1, 4001))
+        assert_go_back_n([one.sequence for one in harness.consume(4000)], 1, 4000)
 
     def test_empty_batch(self, harness: SinkHarness) -> None:
         """An empty batch has no outcomes."""

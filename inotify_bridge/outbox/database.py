@@ -1,0 +1,107 @@
+"""Opening the database of one group: settings, schema, and what SQLite's errors mean to people."""
+
+from __future__ import annotations
+
+import contextlib
+import sqlite3
+from collections.abc import Iterator
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from inotify_bridge.errors import ConfigError, StoreError
+
+SCHEMA_MAJOR: Final = 1
+SCHEMA_MINOR: Final = 0
+
+# Enough for the inner pages of a million entries and one batch.
+_WRITER_CACHE_KIB: Final = 16 * 1024
+_STATEMENTS: Final = 256
+
+
+def open_writer(path: Path, durable: bool) -> sqlite3.Connection:
+    """
+    The one connection that writes and checkpoints; makes the schema where the file is new.
+
+    Args:
+        durable: a commit is on disk when it returns. False only where nothing has to survive the process.
+    Raises:
+        StoreError: the file cannot be opened or is no database.
+        ConfigError: it was written by a newer major version; it is left as it is.
+    """
+    with explained(path):
+        connection = _connect(path)
+        try:
+            _refuse_newer(connection, path)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute(f"PRAGMA synchronous = {'FULL' if durable else 'OFF'}")
+            connection.execute(f"PRAGMA cache_size = -{_WRITER_CACHE_KIB}")
+            connection.execute("PRAGMA secure_delete = OFF")
+            if not _has_schema(connection):
+                _make_schema(connection)
+        except BaseException:
+            connection.close()
+            raise
+    return connection
+
+
+def open_reader(path: Path) -> sqlite3.Connection:
+    """A connection that only reads. Raises: StoreError."""
+    with explained(path):
+        connection = _connect(path)
+        connection.execute("PRAGMA query_only = ON")
+    return connection
+
+
+@contextlib.contextmanager
+def explained(path: Path) -> Iterator[None]:
+    """Turns an error of SQLite into a StoreError that says which file and what to do."""
+    try:
+        yield
+    except sqlite3.Error as error:
+        code = getattr(error, "sqlite_errorcode", None)
+        raise StoreError(f"state database {path}: {error}", _hint(code)) from error
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    # Autocommit: every transaction here begins and ends in so many words. A connection is made by the thread
+    # that starts the group and used by the recorder's alone, one after the other.
+    return sqlite3.connect(path, isolation_level=None, check_same_thread=False, cached_statements=_STATEMENTS)
+
+
+def _has_schema(connection: sqlite3.Connection) -> bool:
+    return connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'meta'").fetchone() is not None
+
+
+def _refuse_newer(connection: sqlite3.Connection, path: Path) -> None:
+    if not _has_schema(connection):
+        return
+    row = connection.execute("SELECT value FROM meta WHERE key = 'schema_major'").fetchone()
+    found = row[0] if row else 0
+    if found > SCHEMA_MAJOR:
+        raise ConfigError(
+            f"state database {path} has schema version {found}, this release knows {SCHEMA_MAJOR}",
+            "run the newer release, or give this one another state.dir",
+        )
+
+
+def _make_schema(connection: sqlite3.Connection) -> None:
+    schema = (files(__package__) / "schema.sql").read_text("utf-8")
+    connection.executescript(
+        f"BEGIN IMMEDIATE; {schema}"
+        f"INSERT INTO meta VALUES ('schema_major', {SCHEMA_MAJOR}), ('schema_minor', {SCHEMA_MINOR}),"
+        " ('source', ''), ('epoch', ''), ('last_sequence', 0); COMMIT;"
+    )
+
+
+def _hint(code: int | None) -> str:
+    primary = (code or 0) & 0xFF
+    if primary == sqlite3.SQLITE_FULL:
+        return "free space on its file system"
+    if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
+        return "check that its directory exists and that this user may write there"
+    if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return "move the file away: a new one is made and the stream starts a new epoch"
+    if primary == sqlite3.SQLITE_IOERR:
+        return "check the disk: the kernel log names the fault"
+    return ""

@@ -1,0 +1,374 @@
+"""
+The relay: carries a group's journal to one sink, in order, and never past what the sink has confirmed.
+
+It alone retries, backs off, counts and times. After any failure sending resumes at the lowest unconfirmed
+sequence and repeats all after it (go-back-N): a consumer may see ``1 2 3 2 3 4``, never ``1 3 2``.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Any, Final, NamedTuple, Protocol
+
+from inotify_bridge.errors import SinkUnavailable
+from inotify_bridge.outbox.journal import Chunk, Position, Reader
+from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict
+
+PARKED_KIND: Final = "stream.event_parked"
+"""Kind of the message that takes the place of a parked one; it is never parked itself."""
+
+_log = logging.getLogger("inotify_bridge.relay")
+
+
+class Recorder(Protocol):
+    """What a relay asks of the recorder of its group. Called on the relay's thread."""
+
+    def acknowledge(self, sink: str, position: Position) -> None:
+        """Post that the sink has confirmed everything up to and with `position`. Returns at once."""
+
+    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
+        """
+        Put a `stream.event_parked` in the place of a message that the sink will never take.
+
+        Returns when it is committed: from then on the relay's reader gets the replacement.
+
+        Raises:
+            UnavailableError: the recorder has ended; the message stays unconfirmed.
+        """
+
+
+class RelayObserver(Protocol):
+    """Where a relay counts and times. Called on the relay's thread; must return at once."""
+
+    def connected(self, up: bool) -> None:
+        """The connection came up or went away."""
+
+    def connects(self) -> None:
+        """A connection was made."""
+
+    def sent(self, count: int, size: int) -> None:
+        """So many messages with bodies of so many bytes are handed to the sink, repeats included."""
+
+    def acked(self, messages: Sequence[Message], seconds: float) -> None:
+        """These were confirmed, and everything before them; the `publish` took so long."""
+
+    def retried(self, count: int) -> None:
+        """So many messages will be sent again."""
+
+    def error(self, reason: str) -> None:
+        """Something failed; one of `errors.SINK_ERROR_REASONS`."""
+
+    def parked(self, count: int) -> None:
+        """So many messages were parked."""
+
+    def inflight(self, count: int) -> None:
+        """So many messages are with the sink now, unconfirmed."""
+
+
+class RelayStatus(NamedTuple):
+    """
+    What a relay is doing, for people.
+
+    Args:
+        connected: whether the sink is connected.
+        position: up to and with which everything is confirmed.
+        inflight: messages with the sink now.
+        error: what keeps messages from being delivered, or empty.
+        error_since: Unix seconds, or None.
+    """
+
+    connected: bool
+    position: Position
+    inflight: int
+    error: str
+    error_since: float | None
+
+
+class Limits(NamedTuple):
+    """
+    How much goes in one `publish`, and how long to wait after a failure.
+
+    Args:
+        batch_messages, batch_bytes: a batch ends at the first of both; one message always goes.
+        first_pause, longest_pause: seconds; doubled at each failure, and shortened at random by up to a half,
+            so that the relays of many agents do not come back at one moment.
+    """
+
+    batch_messages: int = 2000
+    batch_bytes: int = 1024**2
+    first_pause: float = 0.1
+    longest_pause: float = 30.0
+
+
+class Relay:
+    """
+    One thread for one (group, sink).
+
+    `start`, `wake`, `stop`, `abort` and `join` may come from any thread. The sink is connected, used and
+    closed by the relay's thread; only `abort` closes it from another one, to interrupt it.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        group: str,
+        sink: Sink,
+        open_reader: Callable[[str], Reader],
+        position: Position,
+        recorder: Recorder,
+        observer: RelayObserver,
+        failed: Callable[[Exception], None],
+        limits: Limits = Limits(),  # noqa: B008  it is immutable
+    ) -> None:
+        """
+        Args:
+            name: of the sink.
+            group: of the watch group.
+            open_reader: `Store.reader`.
+            position: where the sink stands: `Store.watermark`.
+            failed: called on the relay's thread when it ends by an error that is nobody's verdict: a relay
+                must not look alive when it is not.
+        """
+        self._name = name
+        self._sink = sink
+        self._open_reader = open_reader
+        self._recorder = recorder
+        self._observer = observer
+        self._failed = failed
+        self._limits = limits
+        self._fields = {"watch_group": group, "sink": name}
+
+        self._thread = threading.Thread(target=self._run, name=f"relay-{group}-{name}", daemon=True)
+        self._news = threading.Event()
+        self._stopping = threading.Event()
+        self._aborted = threading.Event()
+        self._deadline = float("inf")
+
+        self._status = RelayStatus(False, position, 0, "", None)
+        self._drained = False
+        self._pause = limits.first_pause
+        # What keeps messages from being delivered (a reason), and whether it showed in connecting.
+        self._trouble = ""
+        self._cannot_connect = False
+        self._was_connected = False
+
+    # From any thread
+
+    @property
+    def status(self) -> RelayStatus:
+        """A consistent picture of this moment."""
+        return self._status
+
+    @property
+    def alive(self) -> bool:
+        """Whether its thread runs."""
+        return self._thread.is_alive()
+
+    def start(self) -> None:
+        """Begin. Once only."""
+        self._thread.start()
+
+    def wake(self) -> None:
+        """The recorder has committed something."""
+        self._news.set()
+
+    def stop(self, deadline: float) -> None:
+        """
+        Deliver what the journal holds now, then close the sink and end. Returns at once; `join` waits.
+
+        Args:
+            deadline: in seconds of `time.monotonic`; what is not confirmed by then stays in the outbox.
+        """
+        self._deadline = deadline
+        self._stopping.set()
+        self._news.set()
+
+    def abort(self) -> None:
+        """End now: interrupt a `publish` and every wait. What is not confirmed will be sent again."""
+        self._aborted.set()
+        self.stop(0.0)
+        self._sink.close()
+
+    def join(self, grace: float = 5.0) -> bool:
+        """
+        Wait for the end that `stop` or `abort` asked for; abort when the deadline passes.
+
+        Args:
+            grace: seconds for the sink to give way after that.
+        Returns:
+            Whether the thread has ended.
+        """
+        if self._thread.ident is None:
+            return True
+        self._thread.join(max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX)))
+        if self._thread.is_alive():
+            self.abort()
+            self._thread.join(grace)
+        return not self._thread.is_alive()
+
+    # On the relay's thread
+
+    def _run(self) -> None:
+        try:
+            reader = self._open_reader(self._name)
+            try:
+                while not self._over():
+                    self._session(reader)
+            finally:
+                reader.close()
+        except Exception as error:
+            _log.exception("relay ended by an unexpected error", extra=self._fields)
+            self._set(error=f"{type(error).__name__}: {error}", error_since=time.time())
+            self._failed(error)
+        finally:
+            self._disconnect()
+
+    def _session(self, reader: Reader) -> None:
+        """From connecting to the loss of the connection, or to the end."""
+        try:
+            self._connect()
+            while not self._over():
+                self._turn(reader)
+        except SinkUnavailable as error:
+            connecting = not self._status.connected
+            self._disconnect()
+            if not self._aborted.is_set():
+                self._troubled(error.reason, str(error), connecting)
+                self._back_off()
+
+    def _connect(self) -> None:
+        self._sink.connect()
+        self._observer.connects()
+        self._observer.connected(True)
+        self._set(connected=True)
+        if self._cannot_connect or not self._was_connected:
+            _log.info("sink connected", extra=self._fields)
+            self._clear()
+        self._was_connected = True
+
+    def _disconnect(self) -> None:
+        self._sink.close()
+        if self._status.connected:
+            self._observer.connected(False)
+        self._set(connected=False)
+
+    def _turn(self, reader: Reader) -> None:
+        """Send one batch, or wait for one."""
+        # Cleared before the look: what is committed after it wakes us again.
+        self._news.clear()
+        chunk = reader.read(self._status.position, self._limits.batch_bytes, self._limits.batch_messages)
+        if chunk is not None:
+            self._deliver(chunk)
+        elif self._stopping.is_set():
+            self._drained = True
+        else:
+            self._news.wait()
+
+    def _deliver(self, chunk: Chunk) -> None:
+        batch = [Message.unpack(record) for record in chunk.records]
+        self._observer.sent(len(batch), sum(len(message.body) for message in batch))
+        started = time.monotonic()
+        outcomes = self._publish(batch)
+        accepted = _accepted(outcomes)
+        if accepted:
+            self._confirm(
+                Position(chunk.epoch, chunk.first + accepted - 1),
+                batch[:accepted],
+                time.monotonic() - started,
+            )
+        if accepted < len(batch):
+            self._observer.retried(len(batch) - accepted)
+            self._refused(chunk.epoch, batch[accepted:], outcomes[accepted:])
+
+    def _publish(self, batch: list[Message]) -> Sequence[Outcome]:
+        self._fly(len(batch))
+        try:
+            outcomes = self._sink.publish(batch)
+        except SinkUnavailable:
+            self._observer.retried(len(batch))
+            raise
+        finally:
+            self._fly(0)
+        if len(outcomes) != len(batch):
+            raise RuntimeError(f"sink '{self._name}' gave {len(outcomes)} outcomes for {len(batch)} messages")
+        return outcomes
+
+    def _confirm(self, position: Position, messages: list[Message], seconds: float) -> None:
+        self._set(position=position)
+        self._recorder.acknowledge(self._name, position)
+        self._observer.acked(messages, seconds)
+        self._pause = self._limits.first_pause
+        if self._trouble:
+            _log.info("sink takes messages again", extra=self._fields)
+            self._clear()
+
+    def _refused(self, epoch: str, batch: list[Message], outcomes: Sequence[Outcome]) -> None:
+        """The first of these was not accepted: park what never will be, and send all of it again."""
+        # A replacement that is rejected too has no other that would do better: it waits for an operator.
+        rejected = [
+            (message, outcome)
+            for message, outcome in zip(batch, outcomes, strict=True)
+            if outcome.verdict is Verdict.REJECTED and message.kind != PARKED_KIND
+        ]
+        for message, outcome in rejected:
+            self._park(Position(epoch, message.sequence), message, outcome)
+        if not rejected or rejected[0][0] is not batch[0]:
+            self._troubled(outcomes[0].reason or "other", outcomes[0].detail, connecting=False)
+            self._back_off()
+
+    def _park(self, position: Position, message: Message, outcome: Outcome) -> None:
+        self._recorder.park(self._name, position, message, outcome)
+        self._observer.error(outcome.reason)
+        self._observer.parked(1)
+        _log.warning(
+            "message parked: %s",
+            outcome.detail,
+            extra={**self._fields, "sequence": message.sequence, "reason": outcome.reason},
+        )
+
+    def _troubled(self, reason: str, detail: str, connecting: bool) -> None:
+        """Count a failure; log it if it is another one than the last."""
+        self._observer.error(reason)
+        since = self._status.error_since
+        if reason != self._trouble:
+            since = time.time()
+            text = "sink unavailable: %s" if connecting else "sink does not take messages: %s"
+            _log.warning(text, detail, extra={**self._fields, "reason": reason})
+        self._trouble = reason
+        self._cannot_connect = connecting
+        self._set(error=detail or reason, error_since=since)
+
+    def _clear(self) -> None:
+        self._trouble = ""
+        self._cannot_connect = False
+        self._set(error="", error_since=None)
+
+    def _back_off(self) -> None:
+        """Wait before the next attempt. `stop` cuts the wait short, once; `abort` always does."""
+        pause = self._pause * random.uniform(0.5, 1.0)
+        self._pause = min(self._pause * 2, self._limits.longest_pause)
+        if self._stopping.is_set():
+            self._aborted.wait(max(0.0, min(pause, self._deadline - time.monotonic())))
+        elif self._stopping.wait(pause):
+            self._pause = self._limits.first_pause
+
+    def _over(self) -> bool:
+        late = self._stopping.is_set() and time.monotonic() >= self._deadline
+        return self._drained or self._aborted.is_set() or late
+
+    def _fly(self, count: int) -> None:
+        self._observer.inflight(count)
+        self._set(inflight=count)
+
+    def _set(self, **changes: Any) -> None:
+        self._status = self._status._replace(**changes)
+
+
+def _accepted(outcomes: Sequence[Outcome]) -> int:
+    """How many are accepted before the first that is not."""
+    refused = (place for place, outcome in enumerate(outcomes) if outcome.verdict is not Verdict.ACCEPTED)
+    return next(refused, len(outcomes))

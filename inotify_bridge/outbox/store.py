@@ -1,0 +1,320 @@
+"""
+The store of one watch group: its index, its journal and its watermarks, in one SQLite database.
+
+Messages and index change in one transaction; nothing can be read by a relay before its commit. The store sees
+bytes and keys only: what a message says is the business of others.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import secrets
+import shutil
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from inotify_bridge.capture.index import Key, Row, Writes
+from inotify_bridge.outbox.database import explained, open_writer
+from inotify_bridge.outbox.index import IndexTable
+from inotify_bridge.outbox.journal import Journal, Position, Reader
+
+_DATABASE: Final = "group.db"
+_EPOCH_TIME_DIGITS: Final = 12
+_ROW_BYTES: Final = 4 * 1024**2
+
+
+class Parked(NamedTuple):
+    """
+    A message that a sink will never take.
+
+    Args:
+        sink: its name.
+        position: of the message.
+        time: when it was parked, Unix seconds.
+        reason: class of the failure.
+        detail: the broker's words.
+        record: the message as it was.
+    """
+
+    sink: str
+    position: Position
+    time: float
+    reason: str
+    detail: str
+    record: bytes
+
+
+class Store:
+    """
+    Implements `capture.index.Index`, and takes what is to be published.
+
+    Used by one thread at a time: the one that opens it, then the recorder's. Relays read by `reader`. Every
+    method may raise StoreError; a `commit` that raised has changed nothing and may be repeated.
+    """
+
+    def __init__(self, path: Path, max_bytes: int, durable: bool, private: Path | None = None) -> None:
+        self.path: Final = path
+        self.max_bytes = max_bytes
+        self._private = private
+        self._connection = open_writer(path, durable)
+        self._index = IndexTable(self._connection)
+        self._journal = Journal(self._connection)
+        with explained(path):
+            self._live_bytes = self._journal.total_bytes()
+            meta = dict(self._connection.execute("SELECT key, value FROM meta"))
+            self._watermarks = {
+                sink: Position(epoch, sequence)
+                for sink, epoch, sequence in self._connection.execute("SELECT * FROM watermarks")
+            }
+        self._moved: set[str] = set()
+        self._epoch: str = meta["epoch"]
+        self._last_sequence: int = meta["last_sequence"]
+        self._source: str = meta["source"]
+
+    @classmethod
+    def open(cls, path: Path | None, max_bytes: int = 64 * 1024**2) -> Store:
+        """
+        Open the database file, or make it.
+
+        Args:
+            path: of the file, whose directory exists; what is committed there is on disk. None: a private
+                file that `close` removes, for a group without a state directory; no commit waits for a disk.
+            max_bytes: of records in the journal; see `admits`.
+        Raises:
+            StoreError: it cannot be opened.
+            ConfigError: a newer major version wrote it.
+        """
+        if path is not None:
+            return cls(path, max_bytes, durable=True)
+        private = Path(tempfile.mkdtemp(prefix="inotify-bridge-"))
+        try:
+            return cls(private / _DATABASE, max_bytes, durable=False, private=private)
+        except BaseException:
+            shutil.rmtree(private, ignore_errors=True)
+            raise
+
+    def close(self) -> None:
+        """Close the database; remove it where it was private. Readers are closed before. Idempotent."""
+        self._connection.close()
+        if self._private is not None:
+            shutil.rmtree(self._private, ignore_errors=True)
+
+    def reader(self, sink: str) -> Reader:
+        """A reader for one sink's relay; call it on the thread that will use it."""
+        return Reader(self.path, sink)
+
+    # The index
+
+    def row(self, directory: int, name: bytes) -> Row | None:
+        """The row of one entry, as committed."""
+        with explained(self.path):
+            return self._index.row(directory, name)
+
+    def rows(self, directory: int, names: Sequence[bytes]) -> dict[bytes, Row]:
+        """The rows of these names of one directory, as far as there are any."""
+        with explained(self.path):
+            return self._index.rows(directory, names)
+
+    def names(self, device: int, inode: int) -> list[Key]:
+        """Where an inode is known to stand."""
+        with explained(self.path):
+            return self._index.names(device, inode)
+
+    def entries(self) -> Iterator[tuple[int, bytes, int, int]]:
+        """Every row as (directory, name, type, node), in any order. Read it out before the next commit."""
+        with explained(self.path):
+            yield from self._index.entries()
+
+    # The stream
+
+    @property
+    def epoch(self) -> str:
+        """The present epoch; empty until the first was minted."""
+        return self._epoch
+
+    @property
+    def last_sequence(self) -> int:
+        """Of the last message committed in the present epoch; 0: none yet."""
+        return self._last_sequence
+
+    @property
+    def end(self) -> Position:
+        """Where the next message will come."""
+        return Position(self._epoch, self._last_sequence)
+
+    @property
+    def source(self) -> str:
+        """The source for which the present epoch was minted."""
+        return self._source
+
+    def mint_epoch(self, source: str) -> str:
+        """
+        Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first.
+
+        Returns:
+            The epoch: 12 hex digits of Unix milliseconds, later than any before it, and 8 random ones.
+        """
+        floor = int(self._epoch[:_EPOCH_TIME_DIGITS], 16) if self._epoch else 0
+        milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
+        epoch = f"{milliseconds:0{_EPOCH_TIME_DIGITS}x}{secrets.token_hex(4)}"
+        with self._transaction():
+            self._index.clear()
+            self._set_meta(epoch=epoch, last_sequence=0, source=source)
+        self._epoch, self._last_sequence, self._source = epoch, 0, source
+        return epoch
+
+    def commit(self, records: Sequence[bytes], writes: Writes) -> None:
+        """
+        Record one batch: the messages, and the index that they leave, in one transaction.
+
+        Args:
+            records: packed messages; the first has the sequence ``last_sequence + 1``, the next one more.
+            writes: rows of the index to store or remove.
+        """
+        last, size = self._last_sequence + len(records), 0
+        with self._transaction():
+            self._index.write(writes)
+            if records:
+                first = self._last_sequence + 1
+                for piece in _pieces(records):
+                    size += self._journal.append(self._epoch, first, piece)
+                    first += len(piece)
+                self._set_meta(last_sequence=last)
+        self._last_sequence, self._live_bytes = last, self._live_bytes + size
+
+    @property
+    def live_bytes(self) -> int:
+        """Bytes of all records in the journal."""
+        return self._live_bytes
+
+    def admits(self) -> bool:
+        """
+        Whether there is room for a batch of any length: the journal is below its bound.
+
+        A batch may so go beyond it, once; else one that is larger than the bound could never be recorded.
+        """
+        return self._live_bytes < self.max_bytes
+
+    def prune(self, retain: float = 0.0) -> int:
+        """
+        Remove batches that every sink has confirmed, and that were committed at least `retain` seconds ago.
+
+        Returns:
+            Bytes that came free; a large backlog goes in several calls.
+        """
+        confirmed = self.slowest()
+        with self._transaction():
+            freed = self._journal.prune(confirmed, time.time() - retain)
+        self._live_bytes -= freed
+        return freed
+
+    # The sinks
+
+    def set_sinks(self, names: Iterable[str]) -> list[str]:
+        """
+        Say which sinks there are from now on.
+
+        A new one starts at the end of the stream: it has to be given a new epoch and its snapshot. The
+        watermark of one that is gone is forgotten.
+
+        Returns:
+            The new ones.
+        """
+        wanted = set(names)
+        new = sorted(wanted - self._watermarks.keys())
+        gone = sorted(self._watermarks.keys() - wanted)
+        self._moved.difference_update(gone)
+        with self._transaction():
+            self._connection.executemany("DELETE FROM watermarks WHERE sink = ?", [(name,) for name in gone])
+            self._write_watermarks(dict.fromkeys(new, self.end))
+        for name in gone:
+            del self._watermarks[name]
+        self._watermarks.update(dict.fromkeys(new, self.end))
+        return new
+
+    def watermark(self, sink: str) -> Position:
+        """How far a sink has confirmed. Raises: KeyError, there is no such sink."""
+        return self._watermarks[sink]
+
+    def acknowledge(self, sink: str, position: Position) -> None:
+        """
+        Note that a sink has confirmed everything up to and with a position; an older one changes nothing.
+
+        It is written with the next transaction: a watermark that is behind after a crash means repeats only.
+        """
+        if position > self._watermarks[sink]:
+            self._watermarks[sink] = position
+            self._moved.add(sink)
+
+    def slowest(self) -> Position:
+        """How far every sink has confirmed; the end of the stream where there is none."""
+        return min(self._watermarks.values(), default=self.end)
+
+    def park(
+        self, sink: str, position: Position, record: bytes, replacement: bytes, reason: str, detail: str
+    ) -> None:
+        """
+        Set a message aside for one sink and put another in its place; committed when it returns.
+
+        From then on readers of that sink get the replacement. A message parked before is left as it was.
+        """
+        with self._transaction():
+            self._connection.execute(
+                "INSERT INTO parked (sink, epoch, sequence, time, reason, detail, record, replacement) "
+                "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
+                (sink, *position, time.time(), reason, detail, record, replacement),
+            )
+
+    def parked(self) -> list[Parked]:
+        """Every message that is parked, in the order of the stream."""
+        with explained(self.path):
+            rows = self._connection.execute(
+                "SELECT sink, epoch, sequence, time, reason, detail, record FROM parked "
+                "ORDER BY epoch, sequence, sink"
+            ).fetchall()
+        return [Parked(sink, Position(epoch, sequence), *rest) for sink, epoch, sequence, *rest in rows]
+
+    # Transactions
+
+    @contextlib.contextmanager
+    def _transaction(self) -> Iterator[None]:
+        """One transaction, which also takes along the watermarks that moved."""
+        with explained(self.path):
+            self._connection.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._write_watermarks({sink: self._watermarks[sink] for sink in self._moved})
+                self._connection.execute("COMMIT")
+            except BaseException:
+                # SQLite has rolled back by itself after some errors (disk full, I/O error).
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
+        self._moved.clear()
+
+    def _write_watermarks(self, watermarks: dict[str, Position]) -> None:
+        for sink, position in watermarks.items():
+            self._connection.execute(
+                "INSERT OR REPLACE INTO watermarks (sink, epoch, sequence) VALUES (?,?,?)", (sink, *position)
+            )
+
+    def _set_meta(self, **values: Any) -> None:
+        for key, value in values.items():
+            self._connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+
+
+def _pieces(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Records in rows of a bounded size: readers and pruning take whole rows."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        if size + len(record) > _ROW_BYTES and at > begin:
+            yield records[begin:at]
+            begin, size = at, 0
+        size += len(record)
+    yield records[begin:]
+
+
+__all__ = ["Parked", "Position", "Reader", "Store"]
