@@ -20,6 +20,7 @@ from inotify_bridge.errors import BridgeError
 from inotify_bridge.log import escaped
 
 PROGRAM: Final = "inotify-bridge"
+_COMPLETION: Final = "_INOTIFY_BRIDGE_COMPLETE"
 _LOG_LEVEL: Final = f"{__name__}.log_level"
 _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 
@@ -30,7 +31,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "validate": ("validate", "Check configuration files and report every error at once."),
     "test-sink": ("test_sink", "Connect a configured sink and publish one probe message."),
     "doctor": ("doctor", "Check this machine: limits, permissions, file systems, state directory, clock."),
-    "status": ("status", "Show the figures of a running agent."),
+    "status": ("status", "Print the figures of a running agent: its groups, their sinks and what is wrong."),
     "schema": ("schema", "Print a published schema."),
     "sinks": ("sinks", "List the types of sinks and their options."),
     "healthcheck": ("healthcheck", "Ask a running agent whether it is well."),
@@ -100,10 +101,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; whatever goes wrong has been said on stderr.
     """
+    if _COMPLETION in os.environ:
+        group.main(prog_name=PROGRAM, complete_var=_COMPLETION)
     try:
-        status = group.main(arguments, prog_name=PROGRAM, standalone_mode=False)
+        # Not group.main: it ends the process where stdout is closed, and writes to stderr at an interrupt.
+        with group.make_context(PROGRAM, list(sys.argv[1:] if arguments is None else arguments)) as context:
+            status = group.invoke(context)
         sys.stdout.flush()
-    except Exception as error:  # the last stop: see _explain
+    except Exception as error:  # the last stop
         return _explain(error)
     except KeyboardInterrupt:
         return _INTERRUPTED
@@ -115,6 +120,8 @@ def _explain(error: Exception) -> int:
     if isinstance(error, BrokenPipeError):
         _let_go_of_stdout()
         return 0
+    if isinstance(error, click.exceptions.Exit):  # --help
+        return error.exit_code
     if isinstance(error, click.Abort):
         return _INTERRUPTED
     if isinstance(error, click.exceptions.NoArgsIsHelpError):

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import http.client
-import socket
-from urllib.parse import urlsplit
 
 import click
 
+from inotify_bridge.cli.connection import connection
 from inotify_bridge.cli.options import url_option
-from inotify_bridge.errors import BridgeError, UnavailableError, UsageError
+from inotify_bridge.errors import BridgeError, UnavailableError
 
 _TIMEOUT_SECONDS = 5.0
 _SHOWN_CHARACTERS = 300
@@ -41,11 +40,11 @@ def command(url: str, probe: str) -> None:
 
 
 def _get(url: str, path: str) -> tuple[int, str]:
-    """Status and first line of a GET. Not by urllib: a proxy of the environment has no part in this."""
-    connection = _connection(url)
+    """Status and first line of a GET."""
+    asked = connection(url, _TIMEOUT_SECONDS)
     try:
-        connection.request("GET", path)
-        response = connection.getresponse()
+        asked.request("GET", path)
+        response = asked.getresponse()
         body = response.read(_SHOWN_CHARACTERS).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
@@ -53,34 +52,5 @@ def _get(url: str, path: str) -> tuple[int, str]:
             f"no agent answers at {url}: {reason}", "is it running, and is this its http.listen?"
         ) from error
     finally:
-        connection.close()
+        asked.close()
     return response.status, body.strip().partition("\n")[0]
-
-
-def _connection(url: str) -> http.client.HTTPConnection:
-    parts = urlsplit(url)
-    if parts.scheme == "unix" and parts.path:
-        return _UnixConnection(parts.path)
-    try:
-        port = parts.port
-    except ValueError:
-        port = None
-    if parts.scheme != "http" or not parts.hostname:
-        raise UsageError(
-            f"'{url}' is no address of an agent", "write http://127.0.0.1:10477 or unix:/run/agent.sock"
-        )
-    return http.client.HTTPConnection(parts.hostname, port or 80, timeout=_TIMEOUT_SECONDS)
-
-
-class _UnixConnection(http.client.HTTPConnection):
-    """HTTP over a Unix socket."""
-
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=_TIMEOUT_SECONDS)
-        self._path = path
-
-    def connect(self) -> None:
-        """Connect to the socket."""
-        self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(_TIMEOUT_SECONDS)
-        self.sock.connect(self._path)

@@ -18,6 +18,7 @@ import yaml
 from inotify_bridge.config.environment import BadReference, has_reference, substitute
 from inotify_bridge.config.problems import Place
 
+_TAGGED: Final = "!"
 _TAG: Final = "tag:yaml.org,2002:"
 _MAX_VALUES: Final = 50_000  # after aliases are followed: a few lines of them can stand for billions
 _MAX_DEPTH: Final = 32
@@ -39,7 +40,16 @@ class TooMuch(ValueError):
 
 
 class _Loader(yaml.SafeLoader):
+    """Reads YAML 1.2 scalars, and marks those with a tag of their own: nothing changes their type."""
+
     yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012
+
+    def compose_scalar_node(self, anchor: Any) -> yaml.ScalarNode:
+        tagged = self.peek_event().tag is not None  # type: ignore[no-untyped-call]
+        node: yaml.ScalarNode = super().compose_scalar_node(anchor)
+        if tagged:
+            node.style = _TAGGED
+        return node
 
 
 for _name, _pattern, _first in _RESOLVERS:
@@ -148,8 +158,7 @@ class _Builder:
         tag = node.tag
         if "$" in text:
             text = self._filled(text, place)
-            # An explicit tag or quotes settle the type before anything is filled in.
-            if node.style is None and tag == self._implicit(node.value):
+            if node.style is None:  # a tag or quotes settle the type before anything is filled in
                 tag = self._implicit(text)
         return self._typed(tag, text, place)
 

@@ -7,7 +7,7 @@ A configuration file: from YAML to the frozen tree, with all that is wrong with 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import yaml
@@ -168,8 +168,10 @@ class _Inspector:
             parts[key] = TypeAdapter(type_).validate_python(value)
         except ValidationError as invalid:
             model = type_ if isinstance(type_, type) and issubclass(type_, BaseModel) else Config
-            for error in invalid.errors(include_url=False):
-                self._add_error(error, model, place)
+            errors = invalid.errors(include_url=False)
+            for error in errors:
+                if not _follows(error, errors):
+                    self._add_error(error, model, place)
 
     def _add_error(self, error: Any, model: type[BaseModel], place: Place) -> None:
         loc: Place = error["loc"]
@@ -193,18 +195,28 @@ class _Inspector:
         return place
 
     def _between(self, tree: dict[str, Any], values: dict[str, Any]) -> Iterator[rules.Violation]:
+        sink_names = self._texts(tree, "sinks", "name")
+        all_named = len(sink_names) == len(tree.get("sinks") or ())
         parts = rules.Parts(
             groups=values["watch_groups"],
             sinks=values["sinks"],
-            group_names=_texts(tree.get("watch_groups"), "name"),
-            sink_names=_texts(tree.get("sinks"), "name"),
-            wanted=_text_lists(tree.get("watch_groups"), "sinks"),
+            group_names=self._texts(tree, "watch_groups", "name"),
+            sink_names=sink_names,
+            wanted=_text_lists(tree.get("watch_groups"), "sinks") if all_named else {},
             state=values.get("state"),
             events=values.get("events") if tree.get("events") else Events(),
         )
         yield from rules.violations(parts)
         if self._reach:
             yield from rules.unreachable(parts.groups)
+
+    def _texts(self, tree: dict[str, Any], section: str, key: str) -> dict[int, str]:
+        """What stands under `key` in the entries of a list, where it is text and known, by index."""
+        return {
+            index: value
+            for index, value in _under(tree.get(section), key)
+            if isinstance(value, str) and (section, index, key) not in self._document.unresolved
+        }
 
     def _add(self, place: Place, reason: str, suggestion: str) -> None:
         """Note a problem, unless its value is unknown, or could not even be read."""
@@ -231,13 +243,16 @@ def _without(reason: str, value: object) -> str:
     return reason.replace(str(value), "***") if value else reason
 
 
-def _texts(entries: object, key: str) -> dict[int, str]:
-    """What stands under `key` in a list of raw entries, where it is text, by index."""
-    return {index: value for index, value in _under(entries, key) if isinstance(value, str)}
+def _follows(error: Any, errors: Sequence[Any]) -> bool:
+    """Whether a list only seems empty because its entries are wrong."""
+    loc = error["loc"]
+    return error["type"] == "too_short" and any(
+        len(other["loc"]) > len(loc) and other["loc"][: len(loc)] == loc for other in errors
+    )
 
 
 def _text_lists(entries: object, key: str) -> dict[int, list[str]]:
-    """The same for lists of text."""
+    """What stands under `key` in a list of raw entries, where it is a list of text, by index."""
     return {
         index: value
         for index, value in _under(entries, key)

@@ -44,6 +44,7 @@ REPLICABLE_KINDS: Final = frozenset(("created", "written", "moved", "deleted"))
 _DURABLE_BYTES: Final = 1024**3
 _MEMORY_BYTES: Final = 64 * 1024**2
 _URI_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
+_LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]*):(?P<port>[0-9]{1,5})")
 _PLACEHOLDERS: Final = {"host", "group"}
 
 
@@ -90,18 +91,12 @@ def _source(value: str) -> str:
 
 
 def _listen(value: str) -> str:
-    host, colon, port = value.rpartition(":")
-    if not colon or not host or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+    found = _LISTEN.fullmatch(value)
+    if not found or int(found["port"]) > 65535:
         raise PydanticCustomError(
             "listen",
             "is no address and port",
             {"suggestion": "write 127.0.0.1:10477, 0.0.0.0:10477 or [::1]:10477"},
-        )
-    if ":" in host and not (host.startswith("[") and host.endswith("]")):
-        raise PydanticCustomError(
-            "listen",
-            "is no address and port",
-            {"suggestion": "an IPv6 address stands in brackets: [::1]:10477"},
         )
     return value
 
@@ -288,7 +283,7 @@ class Http(Section):
     """Metrics, probes, status and operator signals."""
 
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:10477"
-    """Address and port; port 0 takes any free one and logs it."""
+    """Address and port, `:PORT` for all addresses; port 0 takes any free one and logs it."""
     admin_token: SecretStr | None = None
     """Bearer token of the operator's signals; better: admin_token_file."""
     admin_token_file: str | None = None

@@ -1,0 +1,124 @@
+"""The log: nothing that a file's name holds can forge a line or reach the terminal as a command."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from inotify_bridge import log
+from inotify_bridge.log import escaped
+
+HOSTILE = b"a\nlevel=error forged\r\x1b[31m\xff\xc2\x85\xe2\x80\xae\x7f"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        """Yes."""
+        return True
+
+
+@pytest.fixture
+def logger() -> Iterator[logging.Logger]:
+    """The logger of a module of the package; the package's logger is put back afterwards."""
+    package = logging.getLogger("inotify_bridge")
+    before = package.handlers[:], package.level, package.propagate
+    yield logging.getLogger("inotify_bridge.some.module")
+    package.handlers[:], package.level, package.propagate = before
+
+
+def test_json_is_one_object_a_line(logger: logging.Logger) -> None:
+    """Each record is one line of JSON with time, level, logger, message and the extra members."""
+    stream = io.StringIO()
+    log.configure("info", "json", stream)
+    logger.info("watching %d directories", 7, extra={"group": "uploads", "path": HOSTILE})
+    logger.debug("not this one")
+    (line,) = stream.getvalue().splitlines()
+    record = json.loads(line)
+    assert record["message"] == "watching 7 directories"
+    assert (record["level"], record["logger"], record["group"]) == ("info", logger.name, "uploads")
+    assert record["time"].endswith("Z")
+    assert record["path"] == escaped("a\nlevel=error forged\r\x1b[31m\udcff\x85\u202e\x7f")
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_hostile_names_stay_on_their_line(logger: logging.Logger, format: log.Format) -> None:
+    """A name with line breaks, escape sequences and broken UTF-8 is one printable line in both formats."""
+    stream = io.StringIO()
+    log.configure("info", format, stream)
+    logger.warning("lost %s", HOSTILE)
+    logger.warning("lost %(path)s", {"path": HOSTILE})
+    logger.warning(HOSTILE.decode("utf-8", "surrogateescape"))
+    logger.warning("extra", extra={"path": HOSTILE})
+    lines = stream.getvalue().split("\n")
+    assert len(lines) == 5
+    assert all(line.isprintable() for line in lines)
+    assert stream.getvalue().encode(), "can be encoded"
+
+
+@pytest.mark.parametrize("format", ["console", "json"])
+def test_tracebacks_forge_nothing(logger: logging.Logger, format: log.Format) -> None:
+    """In a traceback only line breaks remain, and a line of it never looks like a record."""
+    stream = io.StringIO()
+    log.configure("info", format, stream)
+    try:
+        open(b"/nowhere/" + HOSTILE, "rb").close()
+    except OSError:
+        logger.exception("failed")
+    first, *rest = stream.getvalue().rstrip("\n").split("\n")
+    assert "failed" in first
+    assert all(line.startswith("  ") and line.isprintable() for line in rest)
+    assert bool(rest) == (format == "console")
+
+
+def test_auto_is_for_people_on_a_terminal(logger: logging.Logger) -> None:
+    """`auto` writes lines for people on a terminal, and JSON elsewhere."""
+    terminal, pipe = Terminal(), io.StringIO()
+    for stream in (terminal, pipe):
+        log.configure("info", "auto", stream)
+        logger.info("hello", extra={"group": "g"})
+    assert terminal.getvalue().endswith(" INFO    hello group=g\n")
+    assert json.loads(pipe.getvalue())["message"] == "hello"
+
+
+def test_configuring_again_replaces(logger: logging.Logger) -> None:
+    """A second call moves the log: nothing is written twice, and the root logger is not touched."""
+    root = logging.getLogger().handlers[:]
+    first, second = io.StringIO(), io.StringIO()
+    log.configure("info", "console", first)
+    log.configure("debug", "console", second)
+    logger.debug("hello")
+    assert first.getvalue() == ""
+    assert second.getvalue().count("hello") == 1
+    assert logging.getLogger().handlers == root
+
+
+def test_a_closed_stream_stops_nothing(logger: logging.Logger, capsys: pytest.CaptureFixture[str]) -> None:
+    """Logging to a stream that was closed raises nothing and prints nothing."""
+    stream = io.StringIO()
+    log.configure("info", "console", stream)
+    stream.close()
+    logger.info("hello")
+    assert capsys.readouterr() == ("", "")
+
+
+@given(st.text())
+def test_escaped_text_is_printable(text: str) -> None:
+    """Whatever the text, what is left has no control, line break, mark of direction or surrogate."""
+    safe = escaped(text)
+    assert safe.encode().decode() == safe
+    assert len(safe.splitlines()) <= 1
+    assert not any(log._UNSAFE.search(character) for character in safe)
+
+
+@given(st.text(st.characters(categories=["L", "N", "P", "S"])))
+def test_ordinary_text_is_left_alone(text: str) -> None:
+    """Letters, digits, punctuation and symbols of any script pass unchanged."""
+    assert escaped(text) == text
