@@ -84,8 +84,7 @@ class Hints:
         is_directory = bool(mask & IN_ISDIR)
         handler = self._handlers.get(mask & ~IN_ISDIR)
         if handler is not None and (
-            (self._judge.rules.filters.empty
-            and not isinstance(node, Root))
+            (self._judge.rules.filters.empty and not isinstance(node, Root))
             or self._judge.rules.admits(self._model, node, name, is_directory)
             or mask & IN_MOVED_TO  # leaving the tree across a filter's border ends a rename
         ):

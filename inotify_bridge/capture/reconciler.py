@@ -279,6 +279,11 @@ class Reconciler:
         )
 
     @property
+    def adopting(self) -> bool:
+        """Directories that appeared are still being listed."""
+        return not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
+
+    @property
     def consistent(self) -> bool:
         """No resync is running or waiting: the stream is not known to lack anything."""
         return self._resyncs.idle
@@ -304,12 +309,11 @@ class Reconciler:
         """How many directories are polled."""
         return len(self._coverage)
 
-    def entries(self) -> Iterator[tuple[bytes, bytes, int]]:
-        """Every entry of the tree, as the stream holds it: path of its directory, name, S_IFMT type."""
+    def contents(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, int]]]]:
+        """Every directory of the tree as the stream holds it: its path, and name and S_IFMT type of what it holds."""
         for node in self._model.tree.directories():
-            path = self._model.tree.path(node)
-            for name, kid in node.kids.items():
-                yield path, name, type_of(kid)
+            if node.kids:
+                yield self._model.tree.path(node), ((name, type_of(kid)) for name, kid in node.kids.items())
 
     def _entries(self) -> int:
         return sum(len(node.kids) for node in self._model.tree.directories())

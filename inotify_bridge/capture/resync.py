@@ -28,7 +28,7 @@ _SPACING_AT_MOST = 60.0
 class _Running:
     number: int
     reason: Reason
-    path: bytes | None
+    path: bytes
     since: float
 
 
@@ -101,8 +101,8 @@ class Resyncs:
     def _begin(self, reason: Reason, tops: Sequence[Directory], path: bytes | None) -> None:
         self._queued = None
         self._count += 1
-        self._running = _Running(self._count, reason, path, self._port.monotonic())
-        self._model.notice("resync_started", path, resync_id=str(self._count), reason=reason)
+        self._running = _Running(self._count, reason, path or b"", self._port.monotonic())
+        self._model.notice("resync_started", path or b"", resync_id=str(self._count), reason=reason)
         self.scan.entries = 0
         self.scan.waiting.extend(top for top in tops if not (isinstance(top, Root) and top.lost))
 

@@ -1,0 +1,277 @@
+"""
+The map: what there is, how it is chained, in which order it starts and stops.
+
+    config ─► for each watch group:  kernel ─► notifier ─► recorder ─► outbox ─► relay ─► sink ─► broker
+           └► one HTTP server: metrics, probes, status
+
+It starts downstream first and stops upstream first: stop reading, record what was read, deliver until the deadline.
+What is left then stays in the outbox.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import sys
+import threading
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from prometheus_client import CollectorRegistry
+
+from inotify_bridge.config.model import Config, SinkEntry
+from inotify_bridge.errors import BridgeError, ConfigError
+from inotify_bridge.group import Group, MakeSink
+from inotify_bridge.metrics import Metrics, register_process_metrics
+from inotify_bridge.sinks.base import Sink, SinkContext
+from inotify_bridge.sinks.registry import sink_class
+from inotify_bridge.status import StatusView
+from inotify_bridge.web.server import WebServer
+
+SWITCH_INTERVAL = 0.0005
+"""Seconds that a thread may keep the interpreter from others: the notifier must come to its read in time."""
+
+_log = logging.getLogger("inotify_bridge.agent")
+
+
+class Agent:
+    """
+    Everything that runs. `start`, `stop` and `reload` come from one thread; `abort` from any.
+
+    Args:
+        config: validated.
+        path: of the file that it came from, for the status; None where a program made it.
+        make_sink: makes the sink of an entry; from the entry points, unless given.
+        http: whether the HTTP server runs.
+    """
+
+    def __init__(
+        self,
+        config: Config,
+        path: Path | None = None,
+        make_sink: MakeSink | None = None,
+        http: bool = True,
+    ) -> None:
+        self.config = config
+        self.groups: dict[str, Group] = {}
+        self.failed = threading.Event()
+        self._make_sink = make_sink or sink_of
+        self._dead: list[tuple[Group, str, BaseException]] = []
+        self._lock = threading.Lock()
+        self._news = threading.Event()
+        self._stopping = False
+        self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
+        self.registry = CollectorRegistry()
+        self.metrics = Metrics(self.registry, *_labels(config))
+        self.metrics.follow_limits(_queue_limit, _watch_limit)
+        self.view = StatusView(self, path)
+        self.web: WebServer | None = None
+        if http:
+            register_process_metrics(self.registry)
+            self.web = WebServer(config.http.listen, self.view, self.registry, self._token)
+
+    # -- start and stop
+
+    def start(self) -> None:
+        """
+        Start everything: what cannot be had at once is waited for, except a port or a lock in use.
+
+        Raises:
+            UnavailableError: the HTTP address, the lock or an inotify instance is not to be had.
+            StoreError: a store cannot be opened.
+        """
+        sys.setswitchinterval(SWITCH_INTERVAL)
+        if self.web is not None:
+            self.web.start()
+        try:
+            for name in [group.name for group in self.config.watch_groups]:
+                self._start_group(self.config, name)
+        except BaseException:
+            self.stop(0.0)
+            raise
+        self._supervisor.start()
+
+    def _start_group(self, config: Config, name: str) -> None:
+        wanted = next(group for group in config.watch_groups if group.name == name)
+        group = Group(
+            wanted, config, self.metrics, self._make_sink, lambda what, error: self._died(group, what, error)
+        )
+        self.groups[name] = group
+        group.start()
+        for sink in wanted.sinks:
+            options = config.sink(sink).options
+            self.metrics.insecure(sink, _insecure(options))
+
+    def stop(self, timeout: float | None = None) -> int:
+        """
+        Drain and end. Idempotent.
+
+        Args:
+            timeout: seconds for the drain; the configured `shutdown_timeout` unless given.
+
+        Returns:
+            How many messages are left undelivered; with a state directory they are sent after the next start.
+        """
+        self._stopping = True
+        self._news.set()
+        left = self._stop_groups(list(self.groups.values()), timeout)
+        if self._supervisor.ident is not None:
+            self._supervisor.join(5.0)
+        if self.web is not None:
+            self.web.stop()
+        return left
+
+    def _stop_groups(self, groups: Sequence[Group], timeout: float | None = None) -> int:
+        """Upstream first; all groups together, so that none waits for the broker of another."""
+        deadline = time.monotonic() + (self.config.shutdown_timeout if timeout is None else timeout)
+        for step in (
+            lambda group: group.stop_reading(),
+            lambda group: group.stop_recording(deadline),
+        ):
+            _together(step, groups)
+        left: list[int] = []
+        _together(lambda group: left.append(group.stop_relaying(deadline)), groups)
+        for group in groups:
+            self.groups.pop(group.config.name, None)
+        if sum(left):
+            _log.warning("%d messages are left undelivered", sum(left))
+        return sum(left)
+
+    def abort(self) -> None:
+        """Interrupt a drain: nothing more is waited for."""
+        for group in list(self.groups.values()):
+            group.abort()
+
+    # -- reload
+
+    def reload(self, config: Config) -> None:
+        """
+        Put another configuration in force, as far as that can be done without a restart.
+
+        Groups that changed are drained and started anew, with a new epoch; those that did not go on untouched.
+
+        Raises:
+            ConfigError: something was changed that needs a restart; the old configuration stays.
+        """
+        try:
+            _refuse_unreloadable(self.config, config)
+        except ConfigError:
+            self.reload_failed()
+            raise
+        changed = [
+            group
+            for name, group in self.groups.items()
+            if _signature(self.config, name) != _signature(config, name)
+        ]
+        self._stop_groups(changed)
+        self.config = config
+        self.metrics.configure(*_labels(config))
+        for group in config.watch_groups:
+            if group.name not in self.groups:
+                self._start_group(config, group.name)
+        self.metrics.reloaded(True, time.time())
+        self.view.reloaded(None)
+        _log.info("configuration reloaded: %d groups changed", len(changed))
+
+    def reload_failed(self, error: str = "refused") -> None:
+        """Note that a new configuration was not taken."""
+        self.metrics.reloaded(False, time.time())
+        self.view.reloaded(error)
+
+    # -- supervision
+
+    def _died(self, group: Group, what: str, error: BaseException) -> None:
+        """On the dying thread: hand it over to the supervisor."""
+        with self._lock:
+            self._dead.append((group, what, error))
+        self._news.set()
+
+    def _supervise(self) -> None:
+        while not self._stopping:
+            self._news.wait()
+            self._news.clear()
+            with self._lock:
+                dead, self._dead = self._dead, []
+            for group, what, error in dead:
+                if not self._stopping and self.groups.get(group.config.name) is group:
+                    self._revive(group, what, error)
+
+    def _revive(self, group: Group, what: str, error: BaseException) -> None:
+        _log.error("%s died: %s: %s", what, type(error).__name__, error, exc_info=error)
+        if what.startswith("relay-"):
+            group.failure = f"{what} died: {type(error).__name__}: {error}"
+        else:
+            with contextlib.suppress(BridgeError):
+                group.restart()
+        if group.failure:
+            self.failed.set()
+
+    def _token(self) -> str | None:
+        http = self.config.http
+        if http.admin_token_file is not None:
+            try:
+                return Path(http.admin_token_file).read_text(encoding="utf-8").strip() or None
+            except OSError as error:
+                _log.warning("the admin token cannot be read: %s", error)
+                return None
+        return http.admin_token.get_secret_value() if http.admin_token is not None else None
+
+
+def sink_of(entry: SinkEntry, context: SinkContext) -> Sink:
+    """The sink of a configuration entry. Opens nothing."""
+    return sink_class(entry.type)(entry.options, context)
+
+
+def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:
+    threads = [
+        threading.Thread(target=step, args=(group,), name=f"stop-{group.config.name}") for group in groups
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def _labels(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
+    groups = [group.name for group in config.watch_groups]
+    return groups, [(group.name, sink) for group in config.watch_groups for sink in group.sinks]
+
+
+def _signature(config: Config, name: str) -> object:
+    """Everything that a group's stream depends on; equal where a group need not be started anew."""
+    group = next((group for group in config.watch_groups if group.name == name), None)
+    if group is None:
+        return None
+    return group, [config.sink(sink) for sink in group.sinks], config.events, config.state, config.capture
+
+
+def _refuse_unreloadable(old: Config, new: Config) -> None:
+    for name, before, after in (("http", old.http, new.http), ("state", old.state, new.state)):
+        if before != after:
+            raise ConfigError(
+                f"{name} cannot be changed by a reload",
+                "restart the agent; the old configuration stays in force",
+            )
+
+
+def _insecure(options: object) -> bool:
+    return bool(getattr(getattr(options, "tls", None), "insecure", False))
+
+
+def _read_limit(path: str) -> float:
+    with open(path, encoding="ascii") as file:
+        return float(file.read())
+
+
+def _queue_limit() -> float:
+    return _read_limit("/proc/sys/fs/inotify/max_queued_events")
+
+
+def _watch_limit() -> float:
+    """The smallest that applies: of the user in this namespace, and of the machine."""
+    limits = [_read_limit("/proc/sys/fs/inotify/max_user_watches")]
+    if os.path.exists("/proc/sys/user/max_inotify_watches"):
+        limits.append(_read_limit("/proc/sys/user/max_inotify_watches"))
+    return min(limits)

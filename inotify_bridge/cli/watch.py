@@ -1,0 +1,182 @@
+"""``inotify-bridge watch``: what happens below a path, on stdout; no configuration and no broker."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import Any, get_args
+
+import click
+
+from inotify_bridge.capture.change import Kind
+from inotify_bridge.errors import SinkUnavailable, UsageError
+from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome
+
+_DEFAULT_KINDS = "created,written,attributes_changed,moved,deleted"
+_QUIET_NOTICES = ("stream.started", "stream.stopped", "stream.resync_started", "stream.resync_completed")
+
+
+def _kinds(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    kinds = [kind.strip() for kind in value.split(",") if kind.strip()]
+    unknown = sorted(set(kinds) - set(get_args(Kind)))
+    if unknown or not kinds:
+        raise click.BadParameter(
+            f"{', '.join(unknown) or 'nothing'}: choose from {', '.join(get_args(Kind))}"
+        )
+    return kinds
+
+
+@click.command("watch", epilog="SIGINT and SIGTERM print everything that happened before them, then end it.")
+@click.argument("paths", metavar="[PATH]…", nargs=-1, type=click.Path())
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["json", "text", "auto"]),
+    default="auto",
+    show_default=True,
+    help="auto: text on a terminal, else json.",
+)
+@click.option("--kinds", default=_DEFAULT_KINDS, show_default=True, callback=_kinds, help="Kinds of events.")
+@click.option("--include", multiple=True, metavar="PATTERN", help="gitignore pattern of files; repeatable.")
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="gitignore pattern; repeatable.")
+@click.option("--no-recursive", is_flag=True, help="Leave subdirectories alone.")
+@click.option("--snapshot", is_flag=True, help="Begin with everything that is there.")
+@click.option("--limit", type=click.IntRange(min=1), help="End after so many file or directory events.")
+def command(
+    paths: tuple[str, ...],
+    form: str,
+    kinds: list[str],
+    include: tuple[str, ...],
+    exclude: tuple[str, ...],
+    no_recursive: bool,
+    snapshot: bool,
+    limit: int | None,
+) -> int:
+    """
+    Print what happens below PATH (default /tmp).
+
+    \b
+    Example:
+      inotify-bridge watch --format json --snapshot /srv/uploads
+    """
+    paths = paths or ("/tmp",)
+    for path in paths:
+        _check(path)
+    as_text = form == "text" or (form == "auto" and sys.stdout.isatty())
+    group = {
+        "name": "watch",
+        "paths": [{"path": path} for path in paths],
+        "kinds": kinds,
+        "include": include,
+        "exclude": exclude,
+        "recursive": not no_recursive,
+        "snapshot": "initial" if snapshot else "never",
+        "sinks": ["stdout"],
+    }
+    return _watch(group, as_text, limit)
+
+
+def _check(path: str) -> None:
+    """A path that cannot be watched ends the command: here nobody waits for it."""
+    try:
+        mode = os.stat(path).st_mode
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror}", "name a directory or a file that exists") from error
+    kind = mode & 0o170000
+    if kind not in (0o040000, 0o100000):
+        raise UsageError(f"{path}: is neither a directory nor a regular file")
+    if not os.access(path, os.R_OK | (os.X_OK if kind == 0o040000 else 0)):
+        raise UsageError(f"{path}: Permission denied", "inotify needs read permission")
+
+
+def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
+    from inotify_bridge.agent import Agent
+    from inotify_bridge.cli.process import Signals
+    from inotify_bridge.config import Config
+
+    config = Config.model_validate(
+        {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "memory"}], "shutdown_timeout": 30}
+    )
+    done: list[Callable[[], None]] = []
+    printer = Printer(as_text, limit, lambda: done[0]())
+    agent = Agent(config, make_sink=lambda _, __: printer, http=False)
+    signals = Signals(agent)
+    done.append(signals.wake)
+    agent.start()
+    signals.wait()
+    if printer.ended:
+        agent.abort()
+        agent.stop(0.0)
+    else:
+        agent.stop()
+    return 0
+
+
+class Printer:
+    """
+    A sink that prints; used by one relay thread.
+
+    Args:
+        limit: ends after so many file or directory events; None: never.
+        end: called once when the limit is reached or stdout was closed.
+    """
+
+    def __init__(self, as_text: bool, limit: int | None, end: Callable[[], None]) -> None:
+        self.ended = False
+        self._as_text = as_text
+        self._left = limit
+        self._end = end
+
+    def connect(self) -> None:
+        """Nothing to open."""
+
+    def publish(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        """Print the messages up to the limit; raises SinkUnavailable once there is nothing more to print."""
+        if self.ended:
+            raise SinkUnavailable("stdout takes no more")
+        lines: list[bytes] = []
+        for message in batch:
+            line = _text(message) if self._as_text else message.body
+            if line:
+                lines.append(line)
+            if self._left is not None and not message.kind.startswith("stream."):
+                self._left -= 1
+                if self._left == 0:
+                    break
+        self._write(b"".join(line + b"\n" for line in lines))
+        if self._left == 0:
+            self._over()
+        return [ACCEPTED] * len(batch)
+
+    def _write(self, data: bytes) -> None:
+        try:
+            sys.stdout.buffer.write(data)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            self._over()
+
+    def _over(self) -> None:
+        self.ended = True
+        self._end()
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+def _text(message: Message) -> bytes:
+    """One line for people: kind and path; empty for what only machines need."""
+    if message.kind in _QUIET_NOTICES:
+        return b""
+    event = json.loads(message.body)
+    data = event["data"]
+    family, _, word = message.kind.partition(".")
+    file = data.get("file", data)
+    path = file.get("path", "")
+    if family == "stream":
+        return f"{event['time']} {word} {path} {data.get('error', '')}".rstrip().encode()
+    slash = "/" if family == "directory" else ""
+    moved = f" from {data['move']['from']}{slash}" if "move" in data else ""
+    return f"{event['time']} {word:<18} {path}{slash}{moved}".encode()

@@ -1,0 +1,374 @@
+"""
+One watch group: its inotify instance, its two threads, its store, and a relay for each of its sinks.
+
+    notifier ─► inbox ─► recorder ─► store ─► relay ─► sink
+
+Started from the sinks up, stopped from the notifier down. A thread that dies takes the group through a restart
+and a resync; the relays and the journal stay as they are.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import stat
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple
+
+from inotify_bridge import __version__
+from inotify_bridge.capture.filesystem import KernelFileSystem
+from inotify_bridge.capture.filters import Filters
+from inotify_bridge.capture.inotify import Inotify
+from inotify_bridge.capture.notifier import Inbox, Notifier
+from inotify_bridge.capture.reconciler import Options, Reason, Reconciler, Root
+from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.errors import UnavailableError
+from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.metrics import Metrics
+from inotify_bridge.outbox.relay import Relay
+from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.recorder import Recorder, Stream
+from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
+
+RESTARTS = 3
+"""Times in a row that a group is restarted after a thread of it died."""
+
+HANGING = 60.0
+"""Seconds without a turn after which a thread counts as dead."""
+
+_JOIN = 5.0
+
+_log = logging.getLogger("inotify_bridge.group")
+
+MakeSink = Callable[[SinkEntry, SinkContext], Sink]
+
+
+class _Threads(NamedTuple):
+    """What is built anew at a restart."""
+
+    inotify: Inotify
+    notifier: Notifier
+    recorder: Recorder
+
+
+class Group:
+    """
+    A running watch group. `start` and `stop` come from one thread, everything else from any.
+
+    Args:
+        config: of the group.
+        whole: the configuration that it is part of.
+        make_sink: makes the sink of an entry; opens nothing.
+        died: called with a thread's name and what killed it, on that thread.
+    """
+
+    def __init__(
+        self,
+        config: WatchGroup,
+        whole: Config,
+        metrics: Metrics,
+        make_sink: MakeSink,
+        died: Callable[[str, BaseException], None],
+    ) -> None:
+        self.config = config
+        self.source = whole.events.source_of(config.name)
+        self.restarts = 0
+        self.failure = ""
+        self.stopping = False
+        self.relays: dict[str, Relay] = {}
+        self._whole = whole
+        self._all_metrics = metrics
+        self._make_sink = make_sink
+        self._died = died
+        self._store: Store | None = None
+        self._threads: _Threads | None = None
+
+    # -- start and stop
+
+    def start(self) -> None:
+        """
+        Open the store, connect the sinks' relays, and begin to watch.
+
+        Raises:
+            StoreError: the store cannot be opened.
+            UnavailableError: no inotify instance is to be had.
+        """
+        store = self._store = Store.open(None, self._whole.state.max_bytes)
+        try:
+            store.mint_epoch(self.source)
+            store.set_sinks(self.config.sinks)
+            self._start_threads("start")
+        except BaseException:
+            store.close()
+            raise
+        for name in self.config.sinks:
+            self._start_relay(name, store)
+
+    def _start_relay(self, name: str, store: Store) -> None:
+        assert self._threads is not None
+        entry = self._whole.sink(name)
+        events = self._whole.events
+        context = SinkContext(
+            name=name,
+            group=self.config.name,
+            source=self.source,
+            content_mode=events.content_mode,
+            partition_by=events.partition_by,
+            client_id=f"inotify-bridge-{self.config.name}-{name}",
+        )
+        relay = Relay(
+            name=name,
+            group=self.config.name,
+            sink=self._make_sink(entry, context),
+            open_reader=store.reader,
+            position=store.watermark(name),
+            recorder=_Ledger(self),
+            observer=self._all_metrics.relay(self.config.name, name),
+            failed=lambda error: self._died(f"relay-{self.config.name}-{name}", error),
+        )
+        self.relays[name] = relay
+        relay.start()
+
+    def _start_threads(self, reason: Reason) -> None:
+        store, metrics = self.store, self._all_metrics.group(self.config.name)
+        inotify = _instance()
+        inbox = Inbox(self._whole.capture.queue_max_bytes)
+        notifier = Notifier(
+            inotify, inbox, f"notifier-{self.config.name}", lambda error: self._died("notifier", error)
+        )
+        reconciler = Reconciler(KernelFileSystem(inotify), store, roots_of(self.config), self._options())
+        recorder = Recorder(
+            self._stream(),
+            inbox,
+            reconciler,
+            store,
+            metrics,
+            self._committed,
+            lambda error: self._died("recorder", error),
+        )
+        self._threads = _Threads(inotify, notifier, recorder)
+        metrics.limits(self._whole.state.max_bytes, self._whole.capture.queue_max_bytes)
+        metrics.follow(
+            kernel_queue_bytes=inotify.pending,
+            capture_queue_bytes=lambda: inbox.bytes,
+            notifier_cpu_seconds=lambda: _cpu_seconds(notifier.thread),
+            recorder_cpu_seconds=lambda: _cpu_seconds(recorder.thread),
+        )
+        notifier.start()
+        metrics.notifier_up(True)
+        recorder.start(reason)
+
+    def stop_reading(self) -> None:
+        """What happened until now is read, and nothing after it. Returns when it is."""
+        self.stopping = True
+        if self._threads is not None:
+            self._threads.notifier.barrier().passed.wait(_JOIN)
+            self._threads.notifier.stop(_JOIN)
+            self._all_metrics.group(self.config.name).notifier_up(False)
+
+    def stop_recording(self, deadline: float) -> None:
+        """Record what was read and say ``stream.stopped``; `deadline` in monotonic seconds."""
+        if self._threads is None:
+            return
+        recorder = self._threads.recorder
+        recorder.finish(deadline)
+        if not recorder.join(max(0.0, deadline - time.monotonic()) + _JOIN):
+            recorder.interrupt()
+            recorder.join(_JOIN)
+
+    def stop_relaying(self, deadline: float) -> int:
+        """
+        Deliver what is recorded, until `deadline` in monotonic seconds, and close everything.
+
+        Returns:
+            How many messages are left undelivered.
+        """
+        for relay in self.relays.values():
+            relay.stop(deadline)
+        for relay in self.relays.values():
+            relay.join()
+        left = max((self.lag(name) for name in self.relays), default=0)
+        if self._threads is not None:
+            self._threads.inotify.close()
+        if self._store is not None:
+            self._store.close()
+        return left
+
+    def abort(self) -> None:
+        """Interrupt a drain."""
+        for relay in self.relays.values():
+            relay.abort()
+        if self._threads is not None:
+            self._threads.recorder.interrupt()
+
+    def restart(self) -> None:
+        """Build inotify instance and threads anew after one of them died, and compare everything."""
+        assert self._threads is not None
+        old = self._threads
+        self.restarts += 1
+        if self.restarts > RESTARTS:
+            self.failure = f"a thread died, and {RESTARTS} restarts did not help; see the log"
+            return
+        old.recorder.interrupt()
+        if not old.notifier.stop(_JOIN) or not old.recorder.join(_JOIN):
+            self.failure = "a thread hangs and cannot be replaced"
+            return
+        old.inotify.close()
+        self._all_metrics.group(self.config.name).restarted()
+        self._start_threads("internal")
+
+    # -- operator signals
+
+    def resync(self, path: bytes | None) -> None:
+        """Compare a directory, or everything, with what was published."""
+        if self._threads is not None:
+            self._threads.recorder.resync(path)
+
+    def barrier(self, timeout: float) -> Position:
+        """
+        Wait until everything whose system call has returned is in the journal.
+
+        Raises:
+            UnavailableError: it was not within `timeout` seconds.
+        """
+        assert self._threads is not None
+        if not self._threads.notifier.barrier().passed.wait(timeout):
+            raise UnavailableError(f"group {self.config.name}: the barrier did not pass within {timeout:g} s")
+        return self.store.end
+
+    # -- what it is
+
+    @property
+    def store(self) -> Store:
+        """The group's store, once it was started."""
+        assert self._store is not None
+        return self._store
+
+    @property
+    def started(self) -> bool:
+        """Whether `start` has come so far."""
+        return self._threads is not None
+
+    @property
+    def recorder(self) -> Recorder:
+        """The present recorder."""
+        assert self._threads is not None
+        return self._threads.recorder
+
+    def lag(self, sink: str) -> int:
+        """Messages that a sink has not confirmed."""
+        end, at = self.store.end, self.relays[sink].status.position
+        return end.sequence - (at.sequence if at.epoch == end.epoch else 0)
+
+    def hanging(self) -> list[str]:
+        """Threads that are dead or have not turned for `HANGING` seconds, in words."""
+        if self.failure:
+            return [f"group {self.config.name}: {self.failure}"]
+        if self._threads is None or self.stopping:
+            return []
+        latest = time.monotonic() - HANGING
+        notifier, recorder = self._threads.notifier, self._threads.recorder
+        return [
+            f"group {self.config.name}: the {what} has not turned for {HANGING:g} s"
+            for what, turned_at in (("notifier", notifier.turned_at), ("recorder", recorder.turned_at))
+            if turned_at < latest
+        ]
+
+    # -- how it is built
+
+    def _committed(self) -> None:
+        for relay in self.relays.values():
+            relay.wake()
+
+    def _options(self) -> Options:
+        config = self.config
+        return Options(
+            kinds=config.kinds,
+            recursive=config.recursive,
+            one_file_system=config.one_file_system,
+            filters=Filters(config.include, config.exclude),
+            poll_interval=config.poll_interval,
+            resync_interval=config.resync_interval,
+            settle=config.ready.settle,
+            snapshot=config.snapshot == "initial",
+        )
+
+    def _stream(self) -> Stream:
+        config, events = self.config, self._whole.events
+        replicable = self._whole.replicable(config)
+        started: Mapping[str, object] = {
+            "version": __version__,
+            "roots": {
+                encode_name(root.name or b""): encode_name(os.path.abspath(root.path))
+                for root in config.roots
+            },
+            "kinds": sorted(config.kinds),
+            "replicable": replicable,
+        }
+        return Stream(
+            group=config.name,
+            source=self.source,
+            type_prefix=events.type_prefix,
+            partition_by=events.partition_by,
+            replicable=replicable,
+            started=started,
+            retain=self._whole.state.retain,
+            heartbeat=config.heartbeat,
+        )
+
+
+class _Ledger:
+    """The recorder of the moment, for relays that outlive it: see `outbox.relay.Recorder`."""
+
+    def __init__(self, group: Group) -> None:
+        self._group = group
+
+    def acknowledge(self, sink: str, position: Position) -> None:
+        self._group.recorder.acknowledge(sink, position)
+
+    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
+        self._group.recorder.park(sink, position, message, outcome)
+
+
+def roots_of(config: WatchGroup) -> Sequence[Root]:
+    """
+    The directories to watch: a root that is a file is its name in its directory.
+
+    A path that is not there yet is taken for a directory.
+    """
+    roots: list[Root] = []
+    files: dict[tuple[bytes, bytes], set[bytes]] = {}
+    for root in config.roots:
+        name = root.name or b""
+        if _is_file(root.path):
+            directory, _, base = root.path.rpartition(b"/")
+            files.setdefault((directory or b"/", b""), set()).add(base)
+        else:
+            roots.append(Root(root.path, name))
+    roots.extend(Root(path, name, frozenset(only)) for (path, name), only in files.items())
+    return roots
+
+
+def _is_file(path: bytes) -> bool:
+    try:
+        return not stat.S_ISDIR(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def _instance() -> Inotify:
+    try:
+        return Inotify()
+    except OSError as error:
+        raise UnavailableError(
+            f"no inotify instance is to be had: {error.strerror}",
+            "raise fs.inotify.max_user_instances with sysctl, or run under a user of its own",
+        ) from error
+
+
+def _cpu_seconds(thread: threading.Thread) -> float:
+    if thread.ident is None or not thread.is_alive():
+        return 0.0
+    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))

@@ -1,0 +1,231 @@
+"""The agent as the HTTP server shows it: figures, probes, and what is wrong in words."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from inotify_bridge import __version__
+from inotify_bridge.config.model import SinkEntry
+from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.group import Group
+from inotify_bridge.web.view import (
+    AgentStatus,
+    GroupState,
+    GroupStatus,
+    OutboxStatus,
+    ReloadStatus,
+    ResyncStatus,
+    RootState,
+    RootStatus,
+    SinkStatus,
+    UncoveredStatus,
+)
+
+if TYPE_CHECKING:
+    from inotify_bridge.agent import Agent
+
+_UNCOVERED_SHOWN = 100
+
+
+class StatusView:
+    """
+    Fulfils `web.view.AgentView`. Reads the figures of running threads without stopping them.
+
+    Args:
+        path: of the configuration file.
+    """
+
+    def __init__(self, agent: Agent, path: Path | None) -> None:
+        self._agent = agent
+        self._path = path
+        self._started_at = time.time()
+        self._loaded_at = self._started_at
+        self._reload: ReloadStatus | None = None
+
+    def reloaded(self, error: str | None) -> None:
+        """Note a reload that succeeded, or why it did not."""
+        now = time.time()
+        self._reload = {"at": timestamp(now), "ok": error is None, "error": error}
+        if error is None:
+            self._loaded_at = now
+
+    # -- probes
+
+    def live(self) -> list[str]:
+        """See `web.view.AgentView`."""
+        return [problem for group in self._groups() for problem in group.hanging()]
+
+    def ready(self) -> list[str]:
+        """See `web.view.AgentView`."""
+        return [
+            f"group {group.config.name}: the first snapshot is not recorded yet"
+            for group in self._groups()
+            if not group.started or not group.recorder.snapshot_done.is_set()
+        ] or self._none_yet()
+
+    def started(self) -> list[str]:
+        """See `web.view.AgentView`."""
+        return self.ready()
+
+    def _none_yet(self) -> list[str]:
+        return [] if len(self._groups()) == len(self._agent.config.watch_groups) else ["starting"]
+
+    def _groups(self) -> list[Group]:
+        return list(self._agent.groups.values())
+
+    # -- status
+
+    def status(self) -> AgentStatus:
+        """See `web.view.AgentView`."""
+        return {
+            "version": __version__,
+            "started_at": timestamp(self._started_at),
+            "uptime_seconds": round(time.time() - self._started_at, 3),
+            "config": {
+                "path": str(self._path) if self._path is not None else None,
+                "loaded_at": timestamp(self._loaded_at),
+                "last_reload": self._reload,
+            },
+            "groups": [self._group(group) for group in self._groups() if group.started],
+            "problems": self._problems(),
+        }
+
+    def _problems(self) -> list[str]:
+        if self._reload is not None and not self._reload["ok"]:
+            return [
+                f"the last reload was refused, the old configuration is in force: {self._reload['error']}"
+            ]
+        return []
+
+    def _group(self, group: Group) -> GroupStatus:
+        reconciler = group.recorder.reconciler
+        uncovered: list[UncoveredStatus] = [
+            {"path": encode_name(path), "error": error}
+            for path, error in islice(_steady(reconciler.uncovered), _UNCOVERED_SHOWN)
+        ]
+        end = group.store.end
+        return {
+            "name": group.config.name,
+            "source": group.source,
+            "epoch": end.epoch,
+            "sequence": end.sequence,
+            "state": _state(group),
+            "consistent": reconciler.consistent and group.recorder.snapshot_done.is_set(),
+            "roots": _roots(group),
+            "watches": reconciler.watches,
+            "uncovered_count": reconciler.uncovered_count,
+            "uncovered": uncovered,
+            "resync": _resync(group),
+            "outbox": self._outbox(group),
+            "sinks": [self._sink(group, name) for name in group.relays],
+            "problems": _words(group),
+        }
+
+    @staticmethod
+    def _outbox(group: Group) -> OutboxStatus:
+        recorder = group.recorder
+        return {
+            "events": recorder.lag(),
+            "bytes": group.store.live_bytes,
+            "limit_bytes": group.store.max_bytes,
+            "oldest_age_seconds": round(recorder.oldest_age(), 3),
+            "blocked": recorder.blocked,
+        }
+
+    def _sink(self, group: Group, name: str) -> SinkStatus:
+        relay = group.relays[name].status
+        entry: SinkEntry = self._agent.config.sink(name)
+        return {
+            "name": name,
+            "type": entry.type,
+            "connected": relay.connected,
+            "since": timestamp(relay.error_since or self._started_at),
+            "acked_sequence": relay.position.sequence,
+            "lag_events": group.lag(name),
+            "parked": group.recorder.parked_count.get(name, 0),
+            "last_error": relay.error or None,
+            "insecure": bool(getattr(getattr(entry.options, "tls", None), "insecure", False)),
+        }
+
+
+def timestamp(seconds: float) -> str:
+    """Unix seconds as RFC 3339 in UTC."""
+    return time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(seconds))
+
+
+def _steady(uncovered: Callable[[], Iterable[tuple[bytes, str]]]) -> list[tuple[bytes, str]]:
+    """The recorder may change the set while it is read: try again rather than stop it."""
+    for _ in range(5):
+        try:
+            return list(uncovered())
+        except RuntimeError:
+            continue
+    return []
+
+
+def _state(group: Group) -> GroupState:
+    if group.failure:
+        return "failed"
+    if group.stopping:
+        return "stopping"
+    if not group.recorder.alive:
+        return "restarting"
+    if group.recorder.blocked:
+        return "blocked"
+    return "running" if group.recorder.snapshot_done.is_set() else "starting"
+
+
+def _roots(group: Group) -> list[RootStatus]:
+    states: list[RootStatus] = []
+    for root in group.recorder.reconciler.tree_roots:
+        state: RootState = "covered"
+        if root.lost:
+            state = "lost"
+        elif not group.recorder.snapshot_done.is_set():
+            state = "starting"
+        elif group.recorder.reconciler.uncovered_count:
+            state = "degraded"
+        states.append({"path": encode_name(root.place), "name": encode_name(root.name), "state": state})
+    return states
+
+
+def _resync(group: Group) -> ResyncStatus:
+    last = group.recorder.last_resync
+    return {
+        "running": not group.recorder.reconciler.consistent,
+        "last": None
+        if last is None
+        else {
+            "reason": last[0],
+            "completed_at": timestamp(last[1]),
+            "entries": last[2],
+            "duration_seconds": last[3],
+        },
+    }
+
+
+def _words(group: Group) -> list[str]:
+    """What is wrong, and what to do about it."""
+    words = list(group.hanging())
+    reconciler = group.recorder.reconciler
+    words.extend(
+        f"root {encode_name(root.place)} is lost: mount it or make it again; nothing is taken for deleted"
+        for root in reconciler.tree_roots
+        if root.lost
+    )
+    if count := reconciler.uncovered_count:
+        words.append(
+            f"{count} directories are polled, not watched: `inotify-bridge doctor` says which limit to raise"
+        )
+    if group.recorder.blocked:
+        words.append("the journal is full: reading waits until the slowest sink takes messages")
+    if group.recorder.trouble:
+        words.append(group.recorder.trouble)
+    words.extend(
+        f"sink {name}: {relay.status.error}" for name, relay in group.relays.items() if relay.status.error
+    )
+    return words
