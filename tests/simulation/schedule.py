@@ -21,7 +21,7 @@ from tests.fold import Entry, Fold, differences
 from tests.simulation.filesystem import SimulatedFileSystem
 from tests.simulation.index import MemoryIndex
 from tests.simulation.kernel import Inotify, unpack
-from tests.simulation.tree import SILENT, UNSEEN, Operation, Tree, no
+from tests.simulation.tree import SILENT, UNSEEN, Inode, Operation, Tree, no
 from tests.storm.operations import Mix, Operations, removal
 
 KINDS: frozenset[Kind] = frozenset(("created", "written", "attributes_changed", "moved", "deleted"))
@@ -47,6 +47,7 @@ class Setting(NamedTuple):
         queue: the kernel holds so many events.
         limit: of watches; `stays` says whether to the end, or else until the last operation.
         read: bytes of a read.
+        reads: chance that the notifier reads in a step: low where it hardly gets to run.
         work: chance that others work before a call of the port does what it should.
         split: chance that an operation's events come later than its effect.
         fault: chance that a call fails.
@@ -63,6 +64,7 @@ class Setting(NamedTuple):
     limit: int = 1 << 30
     stays: bool = False
     read: int = 4096
+    reads: float = 0.25
     work: float = 0.2
     split: float = 0.2
     fault: float = 0.0
@@ -84,6 +86,7 @@ class Setting(NamedTuple):
             limit=chance.choice((2, 3, 5)) if 0.1 < rare < 0.2 else 1 << 30,
             stays=chance.random() < 0.5,
             read=chance.choice((272, 400, 1 << 16)),
+            reads=chance.choice((0.25, 0.25, 0.05)),
             work=chance.choice((0.0, 0.05, 0.2, 0.5)),
             split=chance.choice((0.0, 0.2, 0.5)),
             fault=0.03 if 0.2 < rare < 0.3 else 0.0,
@@ -239,12 +242,12 @@ class Schedule:
         chance = self._chance.random()
         if chance < 0.35:
             self._work(1 + int(self._chance.random() * 4))
-        elif chance < 0.6:
+        elif chance < 0.35 + self.setting.reads:
             self._read()
-        elif chance < 0.9:
+        elif chance < 0.9 and (self._chunks or chance < 0.7):
             self._take()
         elif not self._chunks:
-            self._idle(self._chance.random() * 0.08)
+            self._idle(self._chance.random() * (0.3 if chance > 0.97 else 0.08))
 
     def _before(self, call: str) -> None:
         """Before a call of the port: others work, the notifier reads, something fails."""
@@ -397,9 +400,15 @@ class Schedule:
                     inode.gid,
                     inode.target,
                 )
-                yield above + name, known, inode.untold
+                yield above + name, known, inode.untold | self._vanished(inode)
                 if inode.is_directory:
                     todo.append((above + name + b"/", inode))
+
+    @staticmethod
+    def _vanished(inode: Inode) -> int:
+        """One of several names by which it was changed left before anybody could look there."""
+        gone = any(entry.dead or entry.path()[:2] != b"r/" for entry in inode.through)
+        return UNSEEN if gone else 0
 
 
 def _forgive(said: Entry, real: Entry, untold: int, modified: bool) -> Entry:

@@ -42,6 +42,7 @@ class Inode:
     Args:
         untold: SILENT where content changed without a close that would tell about it, UNSEEN where it changed
             under a name outside the watched tree: nothing of it can be known before the next resync.
+        through: the names by which it was changed while it had several.
     """
 
     __slots__ = (
@@ -56,6 +57,7 @@ class Inode:
         "opens",
         "size",
         "target",
+        "through",
         "uid",
         "untold",
         "watch",
@@ -73,6 +75,7 @@ class Inode:
         self.dentry: Dentry | None = None
         self.opens = 0
         self.untold = 0
+        self.through: dict[Dentry, None] = {}
         self.watch: Watch | None = None
 
     @property
@@ -475,6 +478,7 @@ class Tree:
         inode, parent = entry.inode, entry.parent
         if (inode.links == 1 and not entry.dead) or not inode.links or inode.is_directory or parent is None:
             return
+        inode.through[entry] = None
         vanished = entry.dead and not entry.name.startswith(b"#")
         if vanished or parent.inode.watch is None or not self._watched(entry.path()):
             inode.untold |= UNSEEN

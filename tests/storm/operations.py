@@ -325,6 +325,16 @@ class Operations:
             return []
         return [("rename", parent.path(), path), ("rename", path + b"/" + entry.name, parent.path())]
 
+    def _replace(self) -> list[Operation]:
+        """Something is written in a directory, which then moves away, and another one takes its name."""
+        entry, path = self._subdirectory(), self._vacancy()
+        if entry is None or path is None or self._tree.find(path.rpartition(b"/")[0]).below(entry):
+            return []
+        old = entry.path()
+        again: list[Operation] = [("rename", old, path), ("mkdir", old, 0o755)]
+        inside = self._vacancy(entry)
+        return [*self._fill(inside, os.O_CREAT), *again] if inside is not None else again
+
     def _fits(self, entry: Dentry, parent: Dentry) -> bool:
         """Is the tree still within its depth after the move? Only looked at where it is deep already."""
         depth = _depth(parent)
@@ -366,6 +376,7 @@ _CHANGE: dict[str, int] = {
     "_rename_directory": 8,
     "_exchange": 3,
     "_ancestor": 2,
+    "_replace": 3,
     "_chmod": 3,
     "_chown": 1,
     "_utimes": 1,
