@@ -70,6 +70,8 @@ class RabbitmqSink:
         Send in order, at most `window` unconfirmed, and wait for every confirm.
 
         Nothing is sent behind the first message that is refused; what was under way then keeps its verdict.
+        When the connection is lost after the first messages were confirmed, these are accepted and the rest
+        is to be sent again; the next call raises.
 
         Raises:
             SinkUnavailable: not connected; connection lost or closed; no confirm within `confirm_timeout`;

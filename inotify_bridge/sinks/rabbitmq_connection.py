@@ -105,6 +105,8 @@ class Connection:
         """
         Send a batch and wait for all its confirms.
 
+        Returns:
+            One outcome a message; also when the connection was lost after the first of them were confirmed.
         Raises:
             SinkUnavailable: the connection is gone, or the broker has not answered in time.
         """
@@ -196,7 +198,13 @@ class Connection:
         self._ioloop.stop()
 
     def _on_close(self, _wire: _Wire, error: BaseException) -> None:
-        self._end(errors.connection_lost(error, self._options, self._blocked))
+        lost = errors.connection_lost(error, self._options, self._blocked)
+        flight, self._flight = self._flight, None
+        if flight is not None and flight.begun:  # what is confirmed need not come again
+            unknown = Outcome(Verdict.RETRY, lost.reason, lost.message)
+            flight.abandon(lambda _message: unknown)
+            self._answer(flight.outcomes())
+        self._end(lost)
         self._ioloop.stop()
 
     def _on_blocked(self, _wire: _Wire, frame: Any) -> None:
@@ -294,9 +302,10 @@ class Connection:
         self._proceed()
 
     def _on_channel_closed(self, channel: Any, error: BaseException) -> None:
-        flight, self._flight, self._channel = self._flight, None, None
+        self._channel = None
         if not isinstance(error, pika_errors.ChannelClosedByBroker):
             return  # the whole connection ends, which is told by its own callback
+        flight, self._flight = self._flight, None
         limit = errors.message_size_limit(error)
         if not limit or flight is None or self._encoder is None:
             self._end(errors.channel_refused(error, self._options))

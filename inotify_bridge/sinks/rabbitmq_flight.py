@@ -40,6 +40,11 @@ class Flight:
         return self._unconfirmed
 
     @property
+    def begun(self) -> bool:
+        """True when at least the first message has its verdict."""
+        return self._lowest > 0
+
+    @property
     def finished(self) -> bool:
         """True when everything sent has its verdict and nothing more is to be sent."""
         return not self._unconfirmed and (self._refusal is not None or self._sent == len(self._batch))

@@ -1,0 +1,304 @@
+"""The RabbitMQ sink when something breaks: lost connections under a relay, TLS, alarms, frozen brokers."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+
+from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
+from inotify_bridge.outbox.relay import Limits, Relay
+from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.sinks.base import Message, Outcome, Verdict
+from inotify_bridge.sinks.rabbitmq import RabbitmqSink
+from tests.brokers import Authority, RabbitmqBroker
+from tests.sinks.conformance import Sender, publish_all
+from tests.sinks.messages import assert_go_back_n, messages
+from tests.sinks.rabbitmq_harness import RabbitmqHarness
+from tests.sinks.rabbitmq_proxy import Proxy
+from tests.waiting import eventually
+
+pytestmark = pytest.mark.rabbitmq
+
+_ACK_FRAME_BYTES = 21
+
+
+@pytest.fixture
+def harness(rabbitmq: RabbitmqBroker) -> Iterator[RabbitmqHarness]:
+    with contextlib.closing(RabbitmqHarness(rabbitmq)) as made:
+        yield made
+
+
+@pytest.fixture
+def proxy(rabbitmq: RabbitmqBroker) -> Iterator[Proxy]:
+    with contextlib.closing(Proxy(rabbitmq.port)) as made:
+        yield made
+
+
+@pytest.fixture(scope="module")
+def secure(rabbitmq: RabbitmqBroker, authority: Authority) -> Iterator[RabbitmqBroker]:
+    """A broker of this module with a TLS listener, whose alarms and users may be changed."""
+    with RabbitmqBroker(certificate=authority.issue()) as broker:
+        yield broker
+
+
+@pytest.fixture
+def own(secure: RabbitmqBroker) -> Iterator[RabbitmqHarness]:
+    with contextlib.closing(RabbitmqHarness(secure)) as made:
+        yield made
+
+
+class Outbox:
+    """A store with a relay to one sink; plays the recorder."""
+
+    def __init__(self, sink: RabbitmqSink, batch: int) -> None:
+        self._store = Store.open(None)
+        self._epoch = self._store.mint_epoch("inotify://test/uploads")
+        self.connects_seen = 0
+        self.errors: list[str] = []
+        self.relay = Relay(
+            *("orders", "uploads", sink, self._store.reader, Position(self._epoch, 0)),
+            *(self, self, self.errors.append),  # type: ignore[arg-type]
+            Limits(batch_messages=batch, batch_bytes=64 * 1024**2, first_pause=0.01, longest_pause=0.1),
+        )
+        self.relay.start()
+
+    def add(self, batch: Sequence[Message]) -> None:
+        """Commit messages for the relay to send."""
+        self._store.commit([one.pack() for one in batch], {})
+        self.relay.wake()
+
+    def confirmed(self) -> int:
+        """The sequence up to which the sink has confirmed."""
+        return self.relay.status.position.sequence
+
+    def close(self) -> None:
+        """End the relay and its store."""
+        self.relay.abort()
+        assert self.relay.join()
+        self._store.close()
+
+    # Recorder and observer
+
+    def acknowledge(self, sink: str, position: Position) -> None: ...
+
+    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
+        raise AssertionError(f"nothing is to be parked: {outcome}")
+
+    def connected(self, up: bool) -> None: ...
+
+    def connects(self) -> None:
+        self.connects_seen += 1
+
+    def sent(self, count: int, size: int) -> None: ...
+
+    def acked(self, messages: Sequence[Message], seconds: float) -> None: ...
+
+    def retried(self, count: int) -> None: ...
+
+    def error(self, reason: str) -> None:
+        self.errors.append(reason)
+
+    def parked(self, count: int) -> None: ...
+
+    def inflight(self, count: int) -> None: ...
+
+
+def close_all_connections(broker: RabbitmqBroker) -> None:
+    """As an operator would."""
+    broker.ctl("close_all_connections", "closed by a test")
+
+
+def test_resumes_at_the_lowest_unconfirmed(harness: RabbitmqHarness, proxy: Proxy) -> None:
+    """
+    When the connection is killed while 10,000 messages are unconfirmed, sending resumes at the lowest of them
+    and repeats all after it: a consumer never sees 1 3 2.
+    """
+    url = harness.broker.url.replace(str(harness.broker.port), str(proxy.port))
+    outbox = Outbox(harness.make(url=url, window=10_000), batch=12_000)
+    with contextlib.closing(outbox):
+        outbox.add(messages(5_000))
+        eventually(lambda: outbox.confirmed() == 5_000, what="5,000 confirmed")
+        proxy.hold_back()
+        outbox.add(messages(15_000, 5_001))
+        eventually(lambda: harness.waiting_in_queue() == 15_000, what="10,000 more with the broker", poll=0.1)
+        assert outbox.confirmed() == 5_000
+        proxy.cut()
+        eventually(lambda: outbox.confirmed() == 20_000, what="everything confirmed")
+    assert outbox.connects_seen == 2
+    assert set(outbox.errors) == {"connection"}
+    sequences = [one.sequence for one in harness.consume(20_000)]
+    assert_go_back_n(sequences, 1, 20_000)
+    assert sequences == [*range(1, 15_001), *range(5_001, 20_001)]
+
+
+def test_killed_again_and_again_under_load(harness: RabbitmqHarness) -> None:
+    """Connections killed at any moment of a run lose nothing, and repeats always begin at a hole."""
+    outbox = Outbox(harness.make(window=10_000), batch=10_000)
+    with contextlib.closing(outbox):
+        outbox.add(messages(60_000))
+        while outbox.confirmed() < 60_000:
+            close_all_connections(harness.broker)
+        eventually(lambda: outbox.confirmed() == 60_000, what="everything confirmed")
+    assert outbox.connects_seen > 1
+    assert_go_back_n([one.sequence for one in harness.consume(60_000)], 1, 60_000)
+
+
+def test_confirmed_before_the_loss_is_told(harness: RabbitmqHarness, proxy: Proxy) -> None:
+    """A lost connection keeps the verdicts that had come, the rest is to be sent again; then it raises."""
+    sink = harness.make(url=harness.broker.url.replace(str(harness.broker.port), str(proxy.port)), window=1)
+    sink.connect()
+    proxy.hold_back(after=_ACK_FRAME_BYTES)
+    sender = Sender(sink, messages(5))
+    sender.start()
+    eventually(lambda: harness.waiting_in_queue() == 2, what="the second message with the broker")
+    proxy.cut()
+    sender.finish()
+    assert [one.verdict for one in sender.outcomes] == [Verdict.ACCEPTED] + [Verdict.RETRY] * 4
+    assert {one.reason for one in sender.outcomes[1:]} == {"connection"}
+    with pytest.raises(SinkUnavailable):
+        sink.publish(messages(1, 2))
+
+
+def test_closed_by_the_broker(harness: RabbitmqHarness) -> None:
+    """A connection that an operator closes is unavailable, with the operator's words."""
+    sink = harness.make()
+    sink.connect()
+    close_all_connections(harness.broker)
+    with pytest.raises(SinkUnavailable, match=r"CONNECTION_FORCED - closed by a test") as caught:
+        sink.publish(messages(1))
+    assert caught.value.reason == "connection"
+    assert not isinstance(caught.value, SinkMisconfigured)
+
+
+def test_no_confirm_in_time(harness: RabbitmqHarness) -> None:
+    """A broker that takes messages and confirms none is given up at the confirm deadline."""
+    sink = harness.make(confirm_timeout="1s")
+    sink.connect()
+    with harness.frozen():
+        with pytest.raises(SinkUnavailable, match=r"no confirm within 1 s for 20 messages") as caught:
+            sink.publish(messages(20))
+        sink.close()
+    assert caught.value.reason == "timeout"
+
+
+def test_frozen_while_connecting(harness: RabbitmqHarness) -> None:
+    """A broker that accepts connections and says nothing is given up at the connect deadline."""
+    sink = harness.make(connect_timeout="1s")
+    with harness.frozen(), pytest.raises(SinkUnavailable, match="no answer within 1 s") as caught:
+        sink.connect()
+    assert caught.value.reason == "timeout"
+
+
+def test_silent_connection_ends_by_heartbeat(harness: RabbitmqHarness) -> None:
+    """A connection that falls silent is given up after the heartbeat, also while nothing is published."""
+    sink = harness.make(heartbeat="2s")
+    sink.connect()
+    with harness.frozen():
+        sender = Sender(sink, messages(1))
+        sender.start()
+        sender.finish()
+    assert isinstance(sender.error, SinkUnavailable)
+    assert "no heartbeat for 2 s" in str(sender.error)
+
+
+def test_memory_alarm_blocks_and_recovers(own: RabbitmqHarness) -> None:
+    """While the broker's memory alarm blocks publishers a publish waits, and ends well when it is over."""
+    sink = own.make(confirm_timeout="1s", blocked_connection_timeout="60s")
+    sink.connect()
+    sender = Sender(sink, messages(500))
+    with memory_alarm(own.broker):
+        sender.start()
+        sender.join(3)  # three times the confirm deadline, which does not count while blocked
+        assert sender.is_alive(), (sender.error, sender.outcomes)
+    sender.finish()
+    assert [one.verdict for one in sender.outcomes] == [Verdict.ACCEPTED] * 500
+    assert [one.sequence for one in own.consume(500)] == list(range(1, 501))
+
+
+def test_memory_alarm_for_too_long(own: RabbitmqHarness) -> None:
+    """A broker that blocks publishers for too long is unavailable, and the error says why."""
+    sink = own.make(blocked_connection_timeout="1s")
+    sink.connect()
+    with (
+        memory_alarm(own.broker),
+        pytest.raises(SinkUnavailable, match=r"publishers blocked for 1 s: low on memory") as caught,
+    ):
+        sink.publish(messages(5))
+    assert caught.value.reason == "timeout"
+
+
+@contextlib.contextmanager
+def memory_alarm(broker: RabbitmqBroker) -> Iterator[None]:
+    """Set the broker's memory alarm; cleared at the end."""
+    broker.ctl("set_vm_memory_high_watermark", "0.00001")
+    try:
+        yield
+    finally:
+        broker.ctl("set_vm_memory_high_watermark", "0.4")
+
+
+def test_tls_with_the_right_authority(own: RabbitmqHarness, authority: Authority) -> None:
+    """Over TLS with the broker's authority messages arrive."""
+    sink = own.make(url=own.broker.tls_url, tls={"ca_file": str(authority.certificate)})
+    sink.connect()
+    publish_all(sink, messages(2_000))
+    assert [one.sequence for one in own.consume(2_000)] == list(range(1, 2_001))
+
+
+def test_tls_with_an_unknown_authority(own: RabbitmqHarness) -> None:
+    """A certificate of an authority that is not trusted is refused."""
+    with pytest.raises(SinkMisconfigured, match=r"certificate is not accepted: .*ca_file") as caught:
+        own.make(url=own.broker.tls_url).connect()
+    assert caught.value.reason == "auth"
+
+
+def test_tls_of_another_host(own: RabbitmqHarness, authority: Authority) -> None:
+    """A certificate for another host name is refused, also with a trusted authority."""
+    with contextlib.closing(Proxy(own.broker.tls_port, "127.0.0.2")) as proxy:
+        url = own.broker.tls_url.replace("localhost", "127.0.0.2")
+        url = url.replace(str(own.broker.tls_port), str(proxy.port))
+        with pytest.raises(SinkMisconfigured, match=r"not accepted: IP address mismatch.*127\.0\.0\.2"):
+            own.make(url=url, tls={"ca_file": str(authority.certificate)}).connect()
+
+
+def test_tls_insecure(own: RabbitmqHarness) -> None:
+    """Only with tls.insecure a certificate of an unknown authority is taken."""
+    sink = own.make(url=own.broker.tls_url, tls={"insecure": True})
+    sink.connect()
+    publish_all(sink, messages(1))
+
+
+def test_tls_to_a_port_without(own: RabbitmqHarness) -> None:
+    """TLS spoken to a port without TLS, and the other way round, is explained."""
+    with pytest.raises(SinkMisconfigured, match="TLS port"):
+        own.make(url=own.broker.url.replace("amqp:", "amqps:")).connect()
+    with pytest.raises(SinkUnavailable, match="amqps"):
+        own.make(url=own.broker.tls_url.replace("amqps:", "amqp:"), connect_timeout="3s").connect()
+
+
+def test_rotated_password(own: RabbitmqHarness, tmp_path: Path) -> None:
+    """The password file is read again at every connect: a rotated password needs no restart."""
+    file = tmp_path / "password"
+    own.broker.ctl("add_user", "rotating", "first")
+    own.broker.ctl("set_permissions", "rotating", ".*", ".*", ".*")
+    file.write_text("first\n")
+    sink = own.make(url=f"amqp://rotating@{own.broker.address}/%2F", password_file=str(file))
+    sink.connect()
+    publish_all(sink, messages(1))
+    own.broker.ctl("change_password", "rotating", "second")
+    with pytest.raises(SinkMisconfigured, match="wrong user name or password for user 'rotating'"):
+        sink.connect()
+    file.write_text("second\n")
+    sink.connect()
+    publish_all(sink, messages(1, 2))
+    assert [one.sequence for one in own.consume(2)] == [1, 2]
+
+
+def test_unknown_host(harness: RabbitmqHarness) -> None:
+    """A host name that nobody knows is named."""
+    with pytest.raises(SinkUnavailable, match=r"nowhere\.invalid:5672.*cannot be resolved") as caught:
+        harness.make(url="amqp://guest:guest@nowhere.invalid").connect()
+    assert caught.value.reason == "connection"
