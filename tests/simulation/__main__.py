@@ -65,11 +65,8 @@ def _explain(seed: int, shrink: bool) -> Outcome:
         seed, setting, script = minimise(seed)
     trace: list[str] = []
     _say(f"seed {seed}: {setting}")
-    schedule = Schedule(seed, setting, script, trace)
-    try:
-        outcome = schedule.run()
-    finally:
-        _say("\n".join(trace))
+    outcome = Schedule(seed, setting, script, trace).run()
+    _say("\n".join(trace))
     _say("\n".join(outcome.problems) or "no difference")
     return outcome
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import errno
 import random
+import traceback
 from collections import deque
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
@@ -213,9 +214,9 @@ class Schedule:
                 self._live(life)
             self._end()
         except Exception as error:  # whatever it is, it belongs to this seed
-            if self._trace is not None:
-                raise
             self.problems.append(f"{type(error).__name__}: {error}")
+            if self._trace is not None:
+                self._trace.append(traceback.format_exc())
         return Outcome(
             self.problems, self.script, self._fold.folded, self._inotify.queued, self._inotify.overflows
         )
