@@ -78,9 +78,9 @@ class Broker(abc.ABC):
         self._frozen = False
 
     def freeze(self) -> None:
-        """SIGSTOP: the broker stays connected and answers nothing."""
-        self._server.signal(signal.SIGSTOP)
+        """SIGSTOP: the broker stays connected and answers nothing, from the return of this call on."""
         self._frozen = True
+        self._server.freeze()
 
     def thaw(self) -> None:
         """SIGCONT: the end of `freeze`. Nothing happens where it is not frozen."""

@@ -75,6 +75,12 @@ class Server:
         self.signal(signal.SIGKILL)
         eventually(lambda: not self.alive, within=30, what=f"{self.name} is gone after SIGKILL")
 
+    def freeze(self) -> None:
+        """SIGSTOP. Returns when every thread has stopped: the signal alone may still let one answer a client."""
+        pid = self.pid
+        self.signal(signal.SIGSTOP)
+        eventually(lambda: _stopped(pid), within=30, what=f"every thread of {self.name} has stopped")
+
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the process is still there."""
         pid = self._running_pid()
@@ -96,6 +102,15 @@ class Server:
         except (FileNotFoundError, ValueError):
             return None
         return int(pid) if _start_time(int(pid)) == start_time else None
+
+
+def _stopped(pid: int) -> bool:
+    """Whether all threads of a process are stopped by a signal (state T; proc(5), field 3 of stat)."""
+    try:
+        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
+    except (FileNotFoundError, ProcessLookupError):
+        return False  # a thread ended in between
+    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def _start_time(pid: int) -> str:
