@@ -76,7 +76,7 @@ class Server:
         eventually(lambda: not self.alive, within=30, what=f"{self.name} is gone after SIGKILL")
 
     def freeze(self) -> None:
-        """SIGSTOP. Returns when every thread has stopped: the signal alone may still let one answer a client."""
+        """SIGSTOP. Returns when every thread has stopped: after the signal alone one may still answer."""
         pid = self.pid
         self.signal(signal.SIGSTOP)
         eventually(lambda: _stopped(pid), within=30, what=f"every thread of {self.name} has stopped")
