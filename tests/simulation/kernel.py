@@ -99,7 +99,7 @@ class Inotify:
         self._watches.clear()
         self._queue.clear()
         self._late.clear()
-        self.splitting = False
+        self.splitting = self._overflow_queued = False
 
     # -- events ----------------------------------------------------------------------------------------
 
