@@ -25,6 +25,7 @@ from inotify_bridge.config.model import Config, SinkEntry
 from inotify_bridge.errors import BridgeError, ConfigError
 from inotify_bridge.group import Group, MakeSink
 from inotify_bridge.metrics import Metrics, register_process_metrics
+from inotify_bridge.outbox.lock import DirectoryLock
 from inotify_bridge.sinks.base import Sink, SinkContext
 from inotify_bridge.sinks.registry import sink_class
 from inotify_bridge.status import StatusView
@@ -60,6 +61,7 @@ class Agent:
         self._make_sink = make_sink or sink_of
         self._dead: list[tuple[Group, str, BaseException]] = []
         self._lock = threading.Lock()
+        self._lock_file: DirectoryLock | None = None
         self._news = threading.Event()
         self._stopping = False
         self._supervisor = threading.Thread(target=self._supervise, name="supervisor", daemon=True)
@@ -83,6 +85,8 @@ class Agent:
             StoreError: a store cannot be opened.
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
+        if self.config.state.dir is not None:
+            self._lock_file = DirectoryLock(_made(self.config.state.dir))
         if self.web is not None:
             self.web.start()
         try:
@@ -121,6 +125,8 @@ class Agent:
             self._supervisor.join(5.0)
         if self.web is not None:
             self.web.stop()
+        if self._lock_file is not None:
+            self._lock_file.close()
         return left
 
     def _stop_groups(self, groups: Sequence[Group], timeout: float | None = None) -> int:
@@ -222,6 +228,18 @@ class Agent:
 def sink_of(entry: SinkEntry, context: SinkContext) -> Sink:
     """The sink of a configuration entry. Opens nothing."""
     return sink_class(entry.type)(entry.options, context)
+
+
+def _made(directory: bytes) -> Path:
+    """The state directory, made where it is not there yet."""
+    path = Path(os.fsdecode(directory))
+    try:
+        path.mkdir(mode=0o750, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(
+            f"state.dir {path} cannot be made: {error.strerror}", "name a directory that can be written"
+        ) from error
+    return path
 
 
 def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:

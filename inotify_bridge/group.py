@@ -15,6 +15,7 @@ import stat
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 from inotify_bridge import __version__
@@ -95,16 +96,28 @@ class Group:
             StoreError: the store cannot be opened.
             UnavailableError: no inotify instance is to be had.
         """
-        store = self._store = Store.open(None, self._whole.state.max_bytes)
+        store = self._store = Store.open(self._database(), self._whole.state.max_bytes)
         try:
-            store.mint_epoch(self.source)
-            store.set_sinks(self.config.sinks)
-            self._start_threads("start")
+            new_sinks = store.set_sinks(self.config.sinks)
+            reason: Reason = "restart"
+            if store.source != self._identity() or new_sinks:
+                store.mint_epoch(self._identity())
+                reason = "start"
+            self._start_threads(reason)
         except BaseException:
             store.close()
             raise
         for name in self.config.sinks:
             self._start_relay(name, store)
+
+    def _database(self) -> Path | None:
+        directory = self._whole.state.dir
+        return None if directory is None else Path(os.fsdecode(directory)) / f"{self.config.name}.db"
+
+    def _identity(self) -> str:
+        """What an epoch is minted for: another source, or other roots, begin a new one."""
+        roots = (f"{encode_name(root.name or b'')}={encode_name(root.path)}" for root in self.config.roots)
+        return "\n".join((self.source, *roots))
 
     def _start_relay(self, name: str, store: Store) -> None:
         assert self._threads is not None
