@@ -56,9 +56,10 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=0, help="operations a second; 0: full speed")
     parser.add_argument("--names", type=int, default=200, help="how many different names; few meet often")
     parser.add_argument("--population", type=int, default=2_000, help="entries it grows to")
+    parser.add_argument("--told", action="store_true", help="nothing that only a resync can find")
     arguments = parser.parse_args()
     me = os.geteuid(), os.getegid()
-    mix = Mix(names=arguments.names, population=arguments.population)
+    mix = Mix(names=arguments.names, population=arguments.population, untold=not arguments.told)
     if me[0] != 0:
         mix = mix._replace(owners=(me,))
     started = time.monotonic()

@@ -41,6 +41,7 @@ class Mix(NamedTuple):
         depth: of directories, at most.
         modes: that chmod gives to directories.
         owners: (uid, gid) that chown gives; others than one's own need root.
+        untold: also what no record tells of in time: truncate(2), and changes through one of several names.
     """
 
     names: int = 6
@@ -48,6 +49,7 @@ class Mix(NamedTuple):
     depth: int = 30
     modes: tuple[int, ...] = (0o755, 0o700, 0o775)
     owners: tuple[tuple[int, int], ...] = ((0, 0), (1000, 1000), (0, 65534))
+    untold: bool = True
 
 
 class Operations:
@@ -118,9 +120,18 @@ class Operations:
     def _file(self) -> Dentry | None:
         for _ in range(3):
             found = self._pick(self._tree.others)
-            if found is not None and found.inode.mode & 0o170000 == stat.S_IFREG:
+            if found is not None and found.inode.mode & 0o170000 == stat.S_IFREG and self._told(found):
                 return found
         return None
+
+    def _told(self, entry: Dentry) -> bool:
+        """Does a change under this name tell all there is to tell?"""
+        return self._mix.untold or (entry.inode.links == 1 and not entry.dead) or entry.inode.is_directory
+
+    def _anything(self, share: float) -> Dentry | None:
+        """For a change of attributes; `share` of the cases are no directories."""
+        found = self._pick(self._tree.others) if self._random.random() < share else self._subdirectory()
+        return found if found is not None and self._told(found) else None
 
     def _name(self) -> bytes:
         if self._random.random() < 0.04:
@@ -171,7 +182,7 @@ class Operations:
         return [("open", self._fd(), path, os.O_CREAT)] if path is not None else []
 
     def _write(self) -> list[Operation]:
-        files = list(self._tree.files)
+        files = [fd for fd, entry in self._tree.files.items() if self._told(entry)]
         return [("write", self._random.choice(files), self._size())] if files else []
 
     def _close(self) -> list[Operation]:
@@ -188,12 +199,12 @@ class Operations:
             ("write", fd, self._size()),
             ("linkfd", fd, path),
         ]
-        if self._random.random() < 0.5:
+        if self._random.random() < 0.5 and self._mix.untold:
             started += [("write", fd, self._size()), ("chmod", path, 0o600)]
         return started if self._random.random() < 0.3 else [*started, ("close", fd)]
 
     def _truncate(self) -> list[Operation]:
-        entry = self._file()
+        entry = self._file() if self._mix.untold else None
         return [("truncate", entry.path(), self._size())] if entry is not None else []
 
     def _link(self) -> list[Operation]:
@@ -346,18 +357,18 @@ class Operations:
         if self._random.random() < 0.5:
             return [("chmod", self._directory().path(), self._random.choice(self._mix.modes))]
         entry = self._pick(self._tree.others)
-        if entry is None or entry.inode.mode & 0o170000 == stat.S_IFLNK:
+        if entry is None or entry.inode.mode & 0o170000 == stat.S_IFLNK or not self._told(entry):
             return []
         return [("chmod", entry.path(), self._random.choice((0o600, 0o644, 0o640)))]
 
     def _chown(self) -> list[Operation]:
-        entry = self._pick(self._tree.others) if self._random.random() < 0.6 else self._subdirectory()
+        entry = self._anything(0.6)
         if entry is None:
             return []
         return [("chown", entry.path(), *self._random.choice(self._mix.owners))]
 
     def _utimes(self) -> list[Operation]:
-        entry = self._pick(self._tree.others) if self._random.random() < 0.6 else self._subdirectory()
+        entry = self._anything(0.6)
         if entry is None:
             return []
         return [("utimes", entry.path(), 10**18 + int(self._random.random() * 10**6) * 1000)]
