@@ -276,6 +276,9 @@ class Judge:
             self.model.drop(node, name)
             kid = None
         if not self.entered(node, seen.device):
+            if kid is not None and kid.inode and (kid.device, kid.inode) != (seen.device, seen.inode):
+                self.model.drop(node, name)  # mounted over: what was entered here is hidden now
+                kid, changes = None, []
             self._settle_kid(node, name, kid, seen, changes)
             return
         try:

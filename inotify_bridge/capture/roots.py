@@ -71,18 +71,21 @@ class Roots:
         except OSError as error:
             self._unwatched(root, handle, error.errno or errno.EIO)
             return
-        if self._model.tree.by_wd.get(wd) is root and not root.lost:
-            self._coverage.restore(root)
+        if self._model.tree.by_wd.get(wd) is root:
             return
-        if not root.lost:
+        if not root.lost and not self._was_only_polled(root, handle):
             self._lose(root, errno.ESTALE)
-        if self._acceptable(root, handle):
+        if not root.lost or self._acceptable(root, handle):
             self._take(root, handle)
             self._model.tree.bind(root, wd, *handle.identity)
             self._coverage.restore(root)
             self._found(root)
         else:
             self._port.remove_watch(wd)
+
+    def _was_only_polled(self, root: Root, handle: Handle) -> bool:
+        """Whether the root has had no watch so far, so that a number that is new proves nothing against it."""
+        return root in self._coverage and root.wd is None and (root.device, root.inode) == handle.identity
 
     def _unwatched(self, root: Root, handle: Handle, code: int) -> None:
         """The root is there and cannot be watched: it is polled."""

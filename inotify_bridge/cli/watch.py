@@ -97,7 +97,7 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     from inotify_bridge.config import Config
 
     config = Config.model_validate(
-        {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "memory"}], "shutdown_timeout": 30}
+        {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
     )
     done: list[Callable[[], None]] = []
     printer = Printer(as_text, limit, lambda: done[0]())
