@@ -27,7 +27,7 @@ _INTERRUPTED: Final = 130  # 128 + SIGINT, as shells have it
 # Name to module and the first line of its help.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("run", "Run the agent."),
-    "watch": ("watch", "Print what happens below PATH; no configuration, no broker."),
+    "watch": ("watch", "Print what happens below PATH (default /tmp)."),
     "validate": ("validate", "Check configuration files and report every error at once."),
     "test-sink": ("test_sink", "Connect a configured sink and publish one probe message."),
     "doctor": ("doctor", "Check this machine: limits, permissions, file systems, state directory, clock."),

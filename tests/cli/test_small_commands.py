@@ -87,6 +87,14 @@ def test_examples(example: str, tmp_path: Path) -> None:
     assert wrong == []
 
 
+def test_the_schema_beside_the_examples() -> None:
+    """The schema that the examples name is the one that the program prints."""
+    written = (EXAMPLES / "config.schema.json").read_text()
+    assert written == run("schema", "config").out, (
+        "inotify-bridge schema config > examples/config.schema.json"
+    )
+
+
 def test_schema_of_the_configuration_finds_mistakes(tmp_path: Path) -> None:
     """The published schema refuses unknown keys and wrong values, and allows references and units."""
     validator = jsonschema.Draft202012Validator(json.loads(run("schema", "config").out))

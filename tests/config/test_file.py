@@ -403,3 +403,28 @@ def test_configuration_from_python() -> None:
         Config.model_validate({**tree, "sinks": [{"name": "n", "type": "memory"}]})
     with pytest.raises(ValueError, match="brokr"):
         Config.model_validate({**tree, "sinks": [{"name": "m", "type": "memory", "brokr": "b"}]})
+
+
+@pytest.mark.parametrize(
+    ("path", "group", "refused"),
+    [
+        ("in/events.jsonl", "", True),
+        ("in/deep/events.jsonl", "", True),
+        ("link/events.jsonl", "", True),
+        ("out/events.jsonl", "", False),
+        ("in/events.jsonl", "exclude: ['*.jsonl']", False),
+        ("in/events.jsonl", "include: ['*.csv']", False),
+        ("in/deep/events.jsonl", "recursive: false", False),
+    ],
+)
+def test_a_journal_is_not_watched_by_its_own_group(
+    write: Write, tmp_path: Path, path: str, group: str, refused: bool
+) -> None:
+    """A file sink inside a root that feeds it is refused, unless the group does not see the file."""
+    (tmp_path / "in/deep").mkdir(parents=True)
+    (tmp_path / "link").symlink_to("in")
+    text = GOOD.replace("/srv/uploads", f"{tmp_path}/in").replace(
+        "sinks: [orders]", f"{group}\n    sinks: [orders]"
+    )
+    found = problems(write(text.replace("type: memory", f"type: jsonl, path: {tmp_path}/{path}")))
+    assert [place for _, place, _, _, _ in found] == (["sinks[0].path"] if refused else [])
