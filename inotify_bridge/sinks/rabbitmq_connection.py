@@ -14,7 +14,7 @@ import logging
 import math
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, InvalidStateError
 from typing import Any, Final
 
@@ -26,7 +26,8 @@ from pika.adapters.select_connection import IOLoop, SelectConnection
 from inotify_bridge import __version__
 from inotify_bridge.errors import SinkUnavailable
 from inotify_bridge.sinks import rabbitmq_errors as errors
-from inotify_bridge.sinks.base import Message, Outcome, SinkContext, Verdict, route
+from inotify_bridge.sinks.base import Message, Outcome, SinkContext, Verdict
+from inotify_bridge.sinks.rabbitmq_declarations import Step, Then, declarations
 from inotify_bridge.sinks.rabbitmq_flight import Flight
 from inotify_bridge.sinks.rabbitmq_frames import Encoder, Unsendable, too_large
 from inotify_bridge.sinks.rabbitmq_options import RabbitmqOptions
@@ -39,7 +40,6 @@ _CHUNK_BYTES: Final = 64 * 1024
 _NACKED: Final = Outcome(
     Verdict.RETRY, "nacked", "the broker could not take it: queue full, or an error there"
 )
-_PROBE: Final = Message(1, 0.0, "stream.probe", b"", b"")
 
 
 class _Wire(SelectConnection):  # type: ignore[misc]  # pika publishes no types
@@ -185,8 +185,15 @@ class Connection:
             failure = errors.connection_lost(error, self._options)
             failure.__cause__ = error
             self._end(failure)
+            self._hang_up()
         finally:
             self._ioloop.close()
+
+    def _hang_up(self) -> None:
+        """After an error that left the loop: run it once more, to close the socket."""
+        if self._wire is not None and not self._wire.is_closed:
+            self._wire.cut()
+            self._ioloop.start()
 
     def _on_open(self, wire: _Wire) -> None:
         wire.add_on_connection_blocked_callback(self._on_blocked)
@@ -221,23 +228,29 @@ class Connection:
     def _on_channel(self, channel: Any) -> None:
         channel.add_on_close_callback(self._on_channel_closed)
         channel.add_on_return_callback(self._on_returned)
-        steps = _declarations(self._options, self._context)
-        self._take_step(channel, iter([*steps, _confirm(self._on_confirm)]))
+        steps = [*declarations(self._options, self._context), self._switch_confirms_on]
+        self._take_step(channel, iter(steps))
 
-    def _take_step(self, channel: Any, steps: Any, _frame: Any = None) -> None:
+    def _take_step(self, channel: Any, steps: Iterator[Step], _frame: Any = None) -> None:
         """One declaration after the other, each at the answer to the one before."""
         step = next(steps, None)
         if step is not None:
             step(channel, functools.partial(self._take_step, channel, steps))
             return
-        options, frame_max = self._options, self._wire.params.frame_max if self._wire else 0
         self._encoder = Encoder(
-            *(self._context, options.exchange, options.routing_key),
-            *(channel.channel_number, frame_max, self._max_message_bytes),
+            self._context,
+            self._options.exchange,
+            self._options.routing_key,
+            channel.channel_number,
+            channel.connection.params.frame_max,
+            self._max_message_bytes,
         )
         self._next_tag = 1
         self._channel = channel
         self._answer([])
+
+    def _switch_confirms_on(self, channel: Any, then: Then) -> None:
+        channel.confirm_delivery(self._on_confirm, callback=then)
 
     def _answer(self, outcomes: list[Outcome]) -> None:
         with contextlib.suppress(InvalidStateError):  # closed meanwhile
@@ -354,44 +367,6 @@ def _parameters(options: RabbitmqOptions, context: SinkContext) -> pika.Connecti
     )
 
 
-_Step = Callable[[Any, Callable[..., None]], Any]
-
-
-def _declarations(options: RabbitmqOptions, context: SinkContext) -> list[_Step]:
-    """What to ask of a new channel, in order; each takes the channel and the callback for the answer."""
-    steps: list[_Step] = []
-    if options.exchange:  # the default exchange is always there, and cannot be bound to
-        steps.append(functools.partial(_declare_exchange, options))
-    if options.queue is not None:
-        steps.append(functools.partial(_declare_queue, options.queue, options.queue_type))
-        if options.exchange:
-            key = route(options.binding_key, context, _PROBE)
-            steps.append(functools.partial(_bind, options.queue, options.exchange, key))
-    return steps
-
-
-def _declare_exchange(options: RabbitmqOptions, channel: Any, then: Callable[..., None]) -> None:
-    channel.exchange_declare(
-        options.exchange,
-        options.exchange_type,
-        passive=not options.declare_exchange,
-        durable=True,
-        callback=then,
-    )
-
-
-def _declare_queue(queue: str, queue_type: str, channel: Any, then: Callable[..., None]) -> None:
-    channel.queue_declare(queue, durable=True, arguments={"x-queue-type": queue_type}, callback=then)
-
-
-def _bind(queue: str, exchange: str, key: str, channel: Any, then: Callable[..., None]) -> None:
-    channel.queue_bind(queue, exchange, key, callback=then)
-
-
-def _confirm(on_confirm: Callable[[Any], None]) -> _Step:
-    return lambda channel, then: channel.confirm_delivery(on_confirm, callback=then)
-
-
 def _beyond(limit: int, body_size: Callable[[Message], int], message: Message) -> Outcome:
     """The verdict on an unconfirmed message when the channel closed over one that is too large."""
     size = body_size(message)
@@ -400,6 +375,14 @@ def _beyond(limit: int, body_size: Callable[[Message], int], message: Message) -
     return Outcome(Verdict.RETRY, "too_large", "unconfirmed when the broker refused a message behind it")
 
 
-# pika logs every failure as an error, with tracebacks, before it reports it to the callbacks above, where it
-# becomes an exception of the sink: logged once, by the relay.
-logging.getLogger("pika").setLevel(logging.CRITICAL)
+def _quiet_driver() -> None:
+    """
+    pika logs every failure as an error, with tracebacks, before it tells the callbacks above, where it
+    becomes an exception of the sink: logged once, by the relay. A level that somebody has set stays.
+    """
+    log = logging.getLogger("pika")
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.CRITICAL)
+
+
+_quiet_driver()

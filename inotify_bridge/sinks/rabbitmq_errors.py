@@ -44,7 +44,9 @@ def connection_lost(error: BaseException, options: RabbitmqOptions, blocked: str
             "timeout",
         )
     if isinstance(error, pika_errors.AMQPHeartbeatTimeout):
-        return SinkUnavailable(f"{place}: no heartbeat for {options.heartbeat:g} s", reason="timeout")
+        return SinkUnavailable(
+            f"{place}: the broker has fallen silent (heartbeat {options.heartbeat:g} s)", reason="timeout"
+        )
     if isinstance(error, pika_errors.ConnectionClosedByBroker):
         return _closed_by_broker(error, options)
     return SinkUnavailable(f"{place}: connection lost: {_words(error)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import threading
 from collections.abc import Iterator
 
@@ -252,6 +253,19 @@ def test_threads_end_with_the_sink(harness: RabbitmqHarness) -> None:
     assert "rabbitmq uploads/orders" in {one.name for one in threading.enumerate()}
     sink.close()
     assert set(threading.enumerate()) <= before
+
+
+def test_unexpected_error_ends_the_publish(harness: RabbitmqHarness) -> None:
+    """An error on the I/O thread ends a waiting publish with its cause, and leaves no thread or socket."""
+    before = set(threading.enumerate())
+    sink = harness.make()
+    sink.connect()
+    with pytest.raises(SinkUnavailable, match="connection lost") as caught:
+        sink.publish([messages(1)[0]._replace(body=b"no envelope")])
+    assert isinstance(caught.value.__cause__, ValueError)
+    sink.close()
+    assert set(threading.enumerate()) <= before
+    gc.collect()  # a socket left open would warn here, and warnings are errors
 
 
 def test_failed_connect_leaves_nothing(harness: RabbitmqHarness) -> None:
