@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import re
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -71,7 +72,11 @@ _UNAVAILABLE: Final = {
     KafkaError._RESOLVE: ("connection", "check bootstrap_servers and the name service"),
     KafkaError._TIMED_OUT: ("timeout", "check host, port and firewall"),
     KafkaError._MSG_TIMED_OUT: ("timeout", ""),
+    KafkaError._TRANSPORT: ("connection", "is the broker running, and does this port want tls or sasl?"),
+    KafkaError._ALL_BROKERS_DOWN: ("connection", "does this port want tls or sasl?"),
 }
+_VAGUE: Final = frozenset({KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT})
+_STATE: Final = re.compile(r" \(after \d+ms in state \w+\)$")
 
 # FIN_WAIT1, LAST_ACK, CLOSING in the kernel's tables.
 _CLOSED_BUT_SENDING: Final = frozenset({"04", "09", "0B"})
@@ -159,7 +164,7 @@ class ConfluentClient:
         try:
             return Producer(settings, logger=_SILENT)
         except KafkaException as error:
-            raise self._unavailable(error.args[0]) from None
+            raise self._unusable(error) from None
 
     def _connection_settings(self) -> dict[str, Any]:
         options = self._options
@@ -204,7 +209,7 @@ class ConfluentClient:
         try:
             admin = AdminClient(self._connection_settings(), logger=_SILENT)
         except KafkaException as error:
-            raise self._unavailable(error.args[0]) from None
+            raise self._unusable(error) from None
         topic, code = self._describe(admin)
         if code == UNKNOWN_TOPIC and self._options.create_topic:
             self._create_topic(admin)
@@ -339,21 +344,33 @@ class ConfluentClient:
                 raise self._unavailable(self._telling(error))
 
     def _telling(self, error: KafkaError) -> KafkaError:
-        """The last event that says more than that all brokers are down, or nothing came in time."""
-        vague = {KafkaError._ALL_BROKERS_DOWN, KafkaError._TIMED_OUT}
-        told = [one for one in self._errors if one.code() not in vague]
-        return told[-1] if told and error.code() in vague else error
+        """The event that says most: a refusal, or the last that says more than that nobody answers."""
+        refusals = [one for one in self._errors if one.code() in _MISCONFIGURED or _is_distrust(one)]
+        told = refusals or [one for one in self._errors if one.code() not in _VAGUE]
+        return told[-1] if told and error.code() in _VAGUE else error
 
     def _unavailable(self, error: KafkaError) -> SinkUnavailable:
-        code = error.code()
+        code = KafkaError._SSL if _is_distrust(error) else error.code()
         if code > 0:
             return broker_error(code, error.name(), self._topic)
-        what = f"Kafka at {', '.join(self._options.bootstrap_servers)}: {error.str()}"
+        what = f"Kafka at {self._options.servers}: {_STATE.sub('', error.str())}"
         if code in _MISCONFIGURED:
             reason, hint = _MISCONFIGURED[code]
             return SinkMisconfigured(what, hint, reason)
+        if code == KafkaError._ALL_BROKERS_DOWN:
+            what = f"Kafka at {self._options.servers} closes the connection"
         reason, hint = _UNAVAILABLE.get(code, ("connection", ""))
         return SinkUnavailable(what, hint, reason)
+
+    def _unusable(self, error: KafkaException) -> SinkMisconfigured:
+        """librdkafka takes files and settings apart when a client is made."""
+        what = f"Kafka at {self._options.servers}: {error.args[0].str()}"
+        return SinkMisconfigured(what, "check the files in tls, and sasl", "other")
+
+
+def _is_distrust(error: KafkaError) -> bool:
+    """librdkafka reports a certificate that is not trusted now as SSL, now as a transport failure."""
+    return error.code() in (KafkaError._SSL, KafkaError._TRANSPORT) and "certificate" in error.str()
 
 
 class _Delivery:

@@ -9,6 +9,7 @@ from inotify_bridge.sinks.base import Outcome, Verdict
 
 UNKNOWN_TOPIC: Final = 3
 LEADER_NOT_AVAILABLE: Final = 5
+NOT_LEADER: Final = 6
 TOPIC_ALREADY_EXISTS: Final = 36
 TOPIC_AUTHORIZATION_FAILED: Final = 29
 _RECORD_TOO_LARGE = frozenset({10, 18})  # MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
@@ -66,7 +67,7 @@ _MEANINGS: Final = {
         "auth", "Kafka refused user name or password", "check sasl.username and sasl.password", True
     ),
     LEADER_NOT_AVAILABLE: _NO_LEADER,
-    6: _NO_LEADER,  # NOT_LEADER_OR_FOLLOWER
+    NOT_LEADER: _NO_LEADER,
     9: _NO_LEADER,  # REPLICA_NOT_AVAILABLE
     74: _NO_LEADER,  # FENCED_LEADER_EPOCH
     7: _Meaning("timeout", "Kafka's replicas did not confirm in time"),

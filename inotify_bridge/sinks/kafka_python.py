@@ -15,32 +15,22 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict, deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
 from kafka import codec
 from kafka.errors import for_code
-from kafka.protocol.admin import CreateTopicsRequest
-from kafka.protocol.metadata import MetadataRequest
-from kafka.protocol.producer import InitProducerIdRequest, ProduceRequest
+from kafka.protocol.producer import ProduceRequest
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Outcome, Verdict
 from inotify_bridge.sinks.kafka import KafkaOptions, split_address
 from inotify_bridge.sinks.kafka_connection import Connection
-from inotify_bridge.sinks.kafka_errors import (
-    LEADER_NOT_AVAILABLE,
-    RECORD_REFUSED,
-    TOPIC_ALREADY_EXISTS,
-    TOPIC_AUTHORIZATION_FAILED,
-    UNKNOWN_TOPIC,
-    broker_error,
-    record_refused,
-    too_large,
-)
+from inotify_bridge.sinks.kafka_errors import RECORD_REFUSED, broker_error, record_refused, too_large
 from inotify_bridge.sinks.kafka_records import BATCH_OVERHEAD, Codec, Record, Stamp, encode_batch, sizes
+from inotify_bridge.sinks.kafka_topic import Address, TopicQuery
 
 _PARCEL_BYTES: Final = 256 * 1024
 """Large enough that a request's own cost (about 0.3 ms) does not count, small enough to encode ahead."""
@@ -49,12 +39,8 @@ _SMALLEST_PARCEL_BYTES: Final = 10_000
 _LAST_EPOCH: Final = 32767
 _SEQUENCES: Final = 1 << 31
 _IDLE_SECONDS: Final = 30.0  # brokers close what was idle for connections.max.idle.ms, mostly 10 minutes
-_LOOK_AGAIN_SECONDS: Final = 0.1
-_RIGHT_TO_WRITE: Final = 4  # the numbers in a set of what we are authorized to do with a topic
-_RIGHTS_UNKNOWN: Final = 31
 _PRODUCER_UNKNOWN: Final = frozenset({45, 46, 47, 59})  # out of order, duplicate, fenced, forgotten
 _CLOSE_SECONDS: Final = 15.0
-_COORDINATOR_STARTS: Final = frozenset({14, 15})  # loading, not available
 
 _CODECS: Final = {
     "none": None,
@@ -99,6 +85,7 @@ class PythonClient:
         self._connections: list[Connection] = []
         self._leaders: dict[int, Connection] = {}
         self._cluster = ""
+        self._query = TopicQuery(options, topic, self._closed)
         self._producer = -1
         self._epoch = -1
         self._sequences: dict[int, int] = defaultdict(int)
@@ -147,13 +134,17 @@ class PythonClient:
         self._drop()
         try:
             first = self._bootstrap()
-            brokers, leaders = self._topic_leaders(first)
-            by_node = self._connect_leaders(first, brokers, set(leaders.values()))
-            self._begin_epoch(first)
+            layout = self._query.layout(first, lambda address: self._connect_advertised(first, address))
+            by_address = self._connect_leaders(first, layout.leaders.values())
+            leaders = {partition: by_address[address] for partition, address in layout.leaders.items()}
+            self._begin_epoch(first, layout.cluster)
+            if layout.is_new:
+                for partition, leader in leaders.items():
+                    self._query.await_leader(leader, partition)
         except SinkUnavailable:
             self._drop()
             raise
-        self._leaders = {partition: by_node[node] for partition, node in leaders.items()}
+        self._leaders = leaders
         self._close_unused()
         self._sequences.clear()
         self._used_at = time.monotonic()
@@ -180,48 +171,30 @@ class PythonClient:
         connection.open(self._options.connect_timeout)
         return connection
 
-    def _connect_leaders(
-        self, first: Connection, brokers: dict[int, tuple[str, int]], nodes: set[int]
-    ) -> dict[int, Connection]:
-        by_address = {first.address: first}
-        by_node = {}
-        for node in nodes:
-            host, port = brokers[node]
-            address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
-            if address not in by_address:
-                by_address[address] = self._connect_advertised(first, host, port)
-            by_node[node] = by_address[address]
-        return by_node
+    def _connect_leaders(self, first: Connection, wanted: Iterable[Address]) -> dict[Address, Connection]:
+        connections: dict[Address, Connection] = {}
+        for address in wanted:
+            if address not in connections:
+                reuse = str(address) == first.address
+                connections[address] = first if reuse else self._connect_advertised(first, address)
+        return connections
 
-    def _connect_advertised(self, first: Connection, host: str, port: int) -> Connection:
+    def _connect_advertised(self, first: Connection, address: Address) -> Connection:
         try:
-            return self._connect(host, port)
+            return self._connect(*address)
         except SinkUnavailable as error:
             told = f"{error.message}; this address was named by {first.address}"
             hint = error.hint or "check the broker's advertised.listeners"
             raise type(error)(told, hint, error.reason) from error.__cause__
 
-    def _begin_epoch(self, connection: Connection) -> None:
+    def _begin_epoch(self, connection: Connection, cluster: str) -> None:
         """Become the writer whose records come after those of all our earlier sessions."""
-        if self._producer >= 0 and self._epoch < _LAST_EPOCH:
+        # Ids belong to one cluster: another one at the same address may have given ours to somebody else.
+        if cluster == self._cluster and self._producer >= 0 and self._epoch < _LAST_EPOCH:
             self._epoch += 1
             return
-        answer = self._settled(lambda: self._ask_producer_id(connection), _is_starting)
-        if answer.error_code:
-            raise self._error(answer.error_code)
-        self._producer, self._epoch = answer.producer_id, answer.producer_epoch
-
-    def _ask_producer_id(self, connection: Connection) -> Any:
-        request = InitProducerIdRequest(transactional_id=None, transaction_timeout_ms=60000, max_version=4)
-        return connection.call(request, self._options.connect_timeout)
-
-    def _settled(self, ask: Callable[[], Any], is_unsettled: Callable[[Any], bool]) -> Any:
-        """Ask until the broker has done what it is about to do, or the time for connecting is over."""
-        deadline = time.monotonic() + self._options.connect_timeout
-        while is_unsettled(answer := ask()) and time.monotonic() < deadline:
-            if self._closed.wait(_LOOK_AGAIN_SECONDS):
-                raise SinkUnavailable("the connection to Kafka was closed on our side")
-        return answer
+        self._producer, self._epoch = self._query.producer_id(connection)
+        self._cluster = cluster
 
     def _freshen(self) -> None:
         """Replace connections that the broker closed while nothing was sent; nothing is in flight now."""
@@ -245,66 +218,6 @@ class PythonClient:
         for connection in self._connections:
             connection.abort()
         self._connections.clear()
-
-    # -- the topic -----------------------------------------------------------------------------------------
-
-    def _topic_leaders(self, connection: Connection) -> tuple[dict[int, tuple[str, int]], dict[int, int]]:
-        """Address by node, and node by partition, of the topic; made where that is configured."""
-        answer = self._metadata(connection)
-        if answer.topics[0].error_code == UNKNOWN_TOPIC and self._options.create_topic:
-            self._create_topic(connection, answer)
-            answer = self._settled(lambda: self._metadata(connection), _is_being_made)
-        self._notice_cluster(answer.cluster_id or "")
-        (topic,) = answer.topics
-        if topic.error_code:
-            raise self._error(topic.error_code)
-        rights = topic.authorized_operations
-        if rights and _RIGHTS_UNKNOWN not in rights and _RIGHT_TO_WRITE not in rights:
-            raise self._error(TOPIC_AUTHORIZATION_FAILED)
-        leaders = {partition.partition_index: partition.leader_id for partition in topic.partitions}
-        brokers = {broker.node_id: (broker.host, broker.port) for broker in answer.brokers}
-        if not all(node in brokers for node in leaders.values()):
-            raise self._error(LEADER_NOT_AVAILABLE)
-        return brokers, leaders
-
-    def _metadata(self, connection: Connection) -> Any:
-        # Unless told otherwise, a broker makes the topic that it is asked about.
-        request = MetadataRequest(
-            topics=[MetadataRequest.MetadataRequestTopic(name=self._topic)],
-            allow_auto_topic_creation=False,
-            include_topic_authorized_operations=True,
-            min_version=4,
-            max_version=12,
-        )
-        return connection.call(request, self._options.connect_timeout)
-
-    def _create_topic(self, connection: Connection, metadata: Any) -> None:
-        wanted = self._options.create_topic
-        assert wanted
-        controller = {node.node_id: (node.host, node.port) for node in metadata.brokers}.get(
-            metadata.controller_id
-        )
-        if controller is not None and f"{controller[0]}:{controller[1]}" != connection.address:
-            connection = self._connect_advertised(connection, *controller)
-        topic = CreateTopicsRequest.CreatableTopic(
-            name=self._topic,
-            num_partitions=wanted.partitions,
-            replication_factor=wanted.replication_factor,
-            assignments=[],
-            configs=[],
-        )
-        milliseconds = int(self._options.connect_timeout * 1000)
-        request = CreateTopicsRequest(
-            topics=[topic], timeout_ms=milliseconds, validate_only=False, min_version=2, max_version=7
-        )
-        (made,) = connection.call(request, self._options.connect_timeout).topics
-        if made.error_code not in (0, TOPIC_ALREADY_EXISTS):
-            raise self._error(made.error_code, made.error_message or "")
-
-    def _notice_cluster(self, cluster: str) -> None:
-        """Producer ids belong to one cluster: another one at the same address may have given ours away."""
-        if cluster != self._cluster:
-            self._cluster, self._producer = cluster, -1
 
     # -- sending -------------------------------------------------------------------------------------------
 
@@ -438,19 +351,6 @@ class PythonClient:
 
     def _error(self, code: int, detail: str = "") -> SinkUnavailable:
         return broker_error(code, for_code(code).__name__, self._topic, detail)
-
-
-def _is_starting(answer: Any) -> bool:
-    """A broker that has just started cannot give producer ids yet."""
-    return answer.error_code in _COORDINATOR_STARTS
-
-
-def _is_being_made(metadata: Any) -> bool:
-    """Until every partition of a new topic has a leader."""
-    (topic,) = metadata.topics
-    if topic.error_code:
-        return topic.error_code in (UNKNOWN_TOPIC, LEADER_NOT_AVAILABLE)
-    return any(partition.leader_id < 0 for partition in topic.partitions)
 
 
 def _note(parcel: _Parcel, outcome: Outcome, outcomes: list[Outcome | None]) -> None:

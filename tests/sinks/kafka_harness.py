@@ -12,7 +12,7 @@ from typing import Any, ClassVar
 
 from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from inotify_bridge.sinks.kafka import KafkaSink
 from tests.brokers import KafkaBroker
@@ -60,8 +60,8 @@ class KafkaHarness(SinkHarness):
         self.wrong_host = {"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}
         if password_settings is not None:
             self.wrong_password = password_settings
-        broker.create_topic(self.topic, partitions, topic_config)
         self._partitions = partitions
+        self.create_topic(topic_config)
         self._sinks: list[KafkaSink] = []
         self._consumer: Consumer | None = None
         self._seen: set[int] = set()
@@ -107,13 +107,10 @@ class KafkaHarness(SinkHarness):
             ended = {place.partition for place in places if max(place.offset, 0) >= ends[place.partition]}
         return found
 
-    def recreate_topic(self) -> None:
-        """Delete the topic and make it again, empty."""
-        self.delete_topic()
-        self.broker.create_topic(self.topic, self._partitions)
-        if self._consumer is not None:
-            self._consumer.close()
-        self._consumer = None
+    def create_topic(self, config: Mapping[str, str] | None = None) -> None:
+        """Make the topic and wait until every partition has a leader: the controller answers before that."""
+        self.broker.create_topic(self.topic, self._partitions, config)
+        eventually(self._topic_has_leaders, what="the new topic has leaders", poll=0.05)
 
     def delete_topic(self) -> None:
         """Delete the topic and wait until the broker has forgotten it."""
@@ -142,6 +139,13 @@ class KafkaHarness(SinkHarness):
             self._consumer.close()
         if self.broker.alive and self.topic in topics(self.broker):
             self.delete_topic()
+
+    def _topic_has_leaders(self) -> bool:
+        """Every leader answers for its partition, which is a little later than that it is known."""
+        admin = AdminClient({"bootstrap.servers": self.broker.plain_address, "log_level": 0})
+        wanted = {TopicPartition(self.topic, one): OffsetSpec.latest() for one in range(self._partitions)}
+        futures = admin.list_offsets(wanted, request_timeout=30).values()
+        return all(future.exception(30) is None for future in futures)
 
     def _open_consumer(self) -> Consumer:
         consumer = Consumer(
