@@ -94,7 +94,7 @@ class RabbitmqOptions(BaseModel):
     binding_key: str = "{group}.#"
     """Template of the queue's binding, with {group} and {source}."""
     heartbeat: _Time = 30.0
-    """Interval of heartbeats; an idle connection counts as lost after about two silent ones, 5 s more each."""
+    """Interval of heartbeats; an idle connection counts as lost after two silent ones, 5 s more each."""
     connect_timeout: _Time = 10.0
     """Longest wait for a connection that is ready to publish."""
     confirm_timeout: _Time = 30.0

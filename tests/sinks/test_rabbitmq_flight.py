@@ -51,6 +51,8 @@ def test_returned_stays_returned() -> None:
     flight = Flight(BATCH[:3], window=3, first_tag=1)
     send_due(flight)
     flight.give_back(message_id(2), UNROUTABLE)
+    flight.confirm(2, False)
+    assert flight.unconfirmed == 2
     flight.confirm(3, True)
     assert flight.finished
     assert verdicts(flight) == "ARA"
