@@ -118,7 +118,7 @@ class Hints:
             held.reoccupied = True
 
     def _new(self, node: Directory, name: bytes, is_directory: bool) -> Kid:
-        return self._model.tree.directory(node, name) if is_directory else Fresh()
+        return self._model.tree.directory(node, name) if is_directory else Fresh(self._model.batch)
 
     def _written(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
         self._told("written", node, name)
@@ -131,8 +131,11 @@ class Hints:
         if kid is None:
             self._model.mark(node, name)
             self._orphan(node, name, kind)
-        elif isinstance(kid, Directory) or self._renames.over(node) or self._held(node, name):
+        elif isinstance(kid, Directory):
             self._model.mark(node, name)
+        elif self._renames.over(node) or self._held(node, name):
+            self._model.mark(node, name)
+            self._model.suspect(node, name, kind)
         else:
             self._model.say(kind, node, name, kid if isinstance(kid, int) else stat.S_IFREG)
 

@@ -78,11 +78,23 @@ class Judge:
             seen = self._port.lstat(handle, name)
         except OSError as error:
             self._not_seen(node, name, error)
+            self._remember(node, name, changes)
             return
         if not self._agrees(node, name, changes, seen):
-            self.doubt(node, name)
-        elif self.doubts:
+            self.unseen(node, name, changes)
+        else:
             self.doubts.pop((node, name), None)
+            self.model.suspects.pop((node, name), None)
+
+    def unseen(self, node: Directory, name: bytes, changes: list[Change]) -> None:
+        """The name could not be looked at: its changes go out without the fields of a stat."""
+        self.doubt(node, name)
+        self._remember(node, name, changes)
+
+    def _remember(self, node: Directory, name: bytes, changes: list[Change]) -> None:
+        for change in changes:
+            if change.kind in _CONTENT and change.stat is None:
+                self.model.suspect(node, name, "modified" if change.kind == "modified" else "written")
 
     def doubt(self, node: Directory, name: bytes) -> None:
         """Have a name checked when the queue has been quiet for a moment."""
@@ -138,7 +150,7 @@ class Judge:
                 change.stat = seen
             return False
         if not changes:
-            self._compare(node, name, kid, seen, row, audit=False)
+            self._compare_told(node, name, kid, seen, row, self.model.suspects.pop((node, name), None))
             return True
         for change in changes:
             change.stat = seen
@@ -176,7 +188,12 @@ class Judge:
             return  # its own record tells
         if not isinstance(kid, int) or (seen.device, seen.inode) != identity:
             return
-        row = self.model.row(node, name)
+        self._compare_told(node, name, kid, seen, self.model.row(node, name), kind)
+
+    def _compare_told(
+        self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
+    ) -> None:
+        """Publish what changed of a file, where `kind` of its content was told by other ways than its name."""
         before = row.stat if row else None
         if kind is not None and before and (before.size, before.mtime) != (seen.size, seen.mtime):
             if kind in self.model.kinds:
@@ -240,8 +257,10 @@ class Judge:
         if entry != stat.S_IFREG and row and row.stat and _replaced(row.stat, seen):
             self.model.drop(node, name)
             self.model.put(node, name, entry, seen)
-        else:
+        elif audit:
             self._compare(node, name, entry, seen, row, audit)
+        else:
+            self._compare_told(node, name, entry, seen, row, self.model.suspects.pop((node, name), None))
 
     def _compare(
         self, node: Directory, name: bytes, kid: Directory | int, seen: Stat, row: Row | None, audit: bool

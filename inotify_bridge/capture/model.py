@@ -48,9 +48,11 @@ class Model:
         self.tree = Tree()
         self.kinds = kinds
         self.silent = False
+        self.batch = 0
         self.content_changed: Callable[[Directory, bytes], None] | None = None
         self.moved_directories: list[Directory] = []
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
+        self.suspects: dict[tuple[Directory, bytes], Kind] = {}
         self._index = index
         self._unwatch = unwatch
         self._wall = wall
@@ -79,6 +81,7 @@ class Model:
         """End the batch in hand and begin the next."""
         batch = Batch(self._items, self._writes)
         self._items, self._writes, self._born = [], {}, set()
+        self.batch += 1
         return batch
 
     # -- marks: names to look at when the batch closes, with their changes that lack the fields of a stat
@@ -97,6 +100,11 @@ class Model:
         """Let a name be. Returns its changes in this batch."""
         names = self.marked.get(node)
         return names.pop(name, []) if names is not None else []
+
+    def suspect(self, node: Directory, name: bytes, kind: Kind) -> None:
+        """The content of a file was told to have changed, at a time when its path was not known for sure."""
+        if self.suspects.get((node, name)) != "written":
+            self.suspects[node, name] = kind
 
     # -- changes
 
@@ -161,6 +169,7 @@ class Model:
         )
         if "deleted" in self.kinds and not self.silent:
             self._items.append(change)
+        self.suspects.pop((node, name), None)
         names = self.marked.get(node)
         if names is not None and names.get(name):
             names[name] = []  # what the batch said about it before happened to something that is gone
@@ -180,6 +189,8 @@ class Model:
             node.parent = None
             node.kids = {}
         self.tree.paths_changed()
+        if self.suspects:
+            self.suspects = {place: kind for place, kind in self.suspects.items() if place[0].alive()}
 
     def unwatch(self, node: Directory) -> None:
         """End the watch of one directory."""
@@ -267,7 +278,9 @@ class Model:
         return [key for key, row in self._writes.items() if row and row.stat and row.stat.inode == inode]
 
     def resolve(self, node: Directory, name: bytes, fresh: Fresh, changes: list[Change], entry: int) -> int:
-        """The type of a freshly created name is known now."""
+        """The type of a freshly created name is known now; what was published of it in an earlier batch stands."""
+        if fresh.batch != self.batch:
+            entry = fresh.type
         fresh.type = entry
         node.kids[name] = entry
         if entry != stat.S_IFREG:

@@ -363,7 +363,7 @@ class Reconciler:
             if len(self._renames) and self._renames.at(node, name) is not None:
                 continue
             if handle is None:
-                self._judge.doubt(node, name)
+                self._judge.unseen(node, name, changes)
             else:
                 self._judge.look(node, name, changes, handle)
 

@@ -18,11 +18,17 @@ _PATHS_CACHED = 4096
 
 
 class Fresh:
-    """A non-directory whose creation was told by the kernel, which does not tell its type: lstat will."""
+    """
+    A non-directory whose creation was told by the kernel, which does not tell its type: lstat will.
 
-    __slots__ = ("type",)
+    Args:
+        batch: number of the batch that publishes it; from the next on it is what was published.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("batch", "type")
+
+    def __init__(self, batch: int) -> None:
+        self.batch = batch
         self.type = stat.S_IFREG
 
 
