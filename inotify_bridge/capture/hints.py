@@ -58,7 +58,7 @@ class Hints:
         renames: Renames,
         root_in_doubt: Callable[[Root], None],
     ) -> None:
-        self.fresh: dict[Directory, set[bytes]] = {}
+        self.fresh: dict[Directory, dict[bytes, None]] = {}
         self.read_at = 0.0
         self._model = model
         self._judge = judge
@@ -109,7 +109,7 @@ class Hints:
     def _created(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
         kid = node.kids.get(name)
         if is_directory:
-            self.fresh.setdefault(node, set()).add(name)
+            self.fresh.setdefault(node, {})[name] = None
         if kid is None and not self._renames.over(node):
             self._model.put(node, name, self._new(node, name, is_directory))
             return
@@ -198,7 +198,7 @@ class Hints:
             return
         self._model.mark(node, name)
         if is_directory:
-            self.fresh.setdefault(node, set()).add(name)
+            self.fresh.setdefault(node, {})[name] = None
         if self._renames.over(node):
             return
         if held is None or not self._pair(held, node, name, is_directory):

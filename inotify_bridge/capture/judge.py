@@ -64,6 +64,7 @@ class Judge:
         self.rules = rules
         self.doubts: dict[tuple[Directory, bytes], float] = {}
         self.to_scan: list[Directory] = []
+        self.to_audit: list[Directory] = []
         self.linked: dict[tuple[Directory, bytes], Identity] = {}
         self.links_changed: dict[Identity, Kind | None] = {}
         self._port = port
@@ -141,7 +142,7 @@ class Judge:
         told = {change.kind for change in changes}
         if told & _CONTENT:
             self.model.fill(node, name, kid, changes, seen)
-            if seen.links > 1 and kid == stat.S_IFREG:
+            if seen.links > 1:
                 self._link(node, name, seen, told)
             return True
         row = self.model.row(node, name)
@@ -161,7 +162,7 @@ class Judge:
 
     def _link(self, node: Directory, name: bytes, seen: Stat, told: set[Kind]) -> None:
         """A second name of a file: its content was written before, and no close will tell of it here."""
-        if "created" in told and "written" not in told:
+        if "created" in told and "written" not in told and stat.S_ISREG(seen.mode):
             self.model.say("written", node, name, stat.S_IFREG, seen)
         self._linked(node, name, seen, "written" if "written" in told else "modified")
 
@@ -249,6 +250,8 @@ class Judge:
         if kid != entry:
             self.model.drop(node, name)
             self.model.put(node, name, entry, seen, whole=True)
+            if seen.links > 1:
+                self._linked(node, name, seen, "written")
             return
         if changes:
             self.model.fill(node, name, entry, changes, seen)
@@ -276,6 +279,8 @@ class Judge:
             return
         self.model.say(kind, node, name, stat.S_IFMT(seen.mode), seen)
         self.model.store(node, name, kid, seen if kind == "written" else _published(row, seen))
+        if seen.links > 1 and not isinstance(kid, Directory):
+            self._linked(node, name, seen, kind)
 
     # -- adoption: the very directory, watched before it is listed
 
@@ -365,9 +370,10 @@ class Judge:
         kid = self._same_or_none(node, name, kid, inner)
         kid = self._settle_kid(node, name, kid, seen, changes)
         self.model.tree.bind(kid, wd, *inner.identity)
-        self._coverage.restore(kid)
+        restored = self._coverage.restore(kid)
         self._blind(node, kid, inner)
-        self.to_scan.append(kid)
+        # What is known of a directory that was not watched until now may have changed in any way.
+        (self.to_audit if restored or kid.kids else self.to_scan).append(kid)
 
     def _same_or_none(
         self, node: Directory, name: bytes, kid: Directory | None, inner: Handle

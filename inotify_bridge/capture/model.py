@@ -279,7 +279,7 @@ class Model:
 
     def resolve(self, node: Directory, name: bytes, fresh: Fresh, changes: list[Change], entry: int) -> int:
         """The type of a freshly created name is known now; what was published of it in an earlier batch stands."""
-        if fresh.batch != self.batch:
+        if fresh.batch != self.batch or not changes:
             entry = fresh.type
         fresh.type = entry
         node.kids[name] = entry

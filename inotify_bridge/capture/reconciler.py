@@ -338,6 +338,8 @@ class Reconciler:
     def _enqueue_adopted(self) -> None:
         self._adoptions.waiting.extend(self._judge.to_scan)
         self._judge.to_scan.clear()
+        self._polls.waiting.extend(self._judge.to_audit)
+        self._judge.to_audit.clear()
 
     def _look(self) -> None:
         """Look at every marked name; a look may mark others (a directory that was found to have moved)."""
@@ -445,6 +447,7 @@ class Reconciler:
 
         for scan in self._scans:
             self._scanner.run(scan, enough)
+            self._enqueue_adopted()
             if scan.later and self._again_at is None:
                 self._again_at = self._port.monotonic() + QUIET
 
@@ -452,7 +455,7 @@ class Reconciler:
 
     def _poll(self, node: Directory) -> None:
         """Try to watch an uncovered directory again, and list it either way."""
-        if node in self._polls.waiting:
+        if node in self._polls.waiting or self._model.tree.lost(node):
             return
         if node.parent is not None and node.wd is None:
             self._check_now(node.parent, node.name)

@@ -66,6 +66,9 @@ class Roots:
             handle.close()
 
     def _compare(self, root: Root, handle: Handle) -> None:
+        if root.lost and not self._acceptable(root, handle):
+            self._lose(root, errno.ESTALE)
+            return
         try:
             wd = self._judge.watch_root(root, handle)
         except OSError as error:
@@ -101,7 +104,10 @@ class Roots:
         """An empty directory in place of a lost tree is no news of deletions: a volume may not be mounted yet."""
         if not root.kids or self._before.get(root) == handle.identity:
             return True
-        return next(iter(self._port.names(handle)), None) is not None
+        try:
+            return next(iter(self._port.names(handle)), None) is not None
+        except OSError:
+            return False
 
     def _take(self, root: Root, handle: Handle) -> None:
         self._before[root] = handle.identity
@@ -141,7 +147,7 @@ class Roots:
             self.check(root)
             before, now = self._mounts.get(root, {}), below(root.place)
             self._mounts[root] = now
-            for path in {path for path, _ in before.items() ^ now.items()}:
+            for path in sorted({path for path, _ in before.items() ^ now.items()}):
                 place = self._locate(root, path)
                 if place is not None:
                     changed.append(place)

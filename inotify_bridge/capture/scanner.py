@@ -17,7 +17,7 @@ from inotify_bridge.capture.change import Origin
 from inotify_bridge.capture.coverage import Coverage
 from inotify_bridge.capture.doors import Doors
 from inotify_bridge.capture.index import Index
-from inotify_bridge.capture.judge import Judge
+from inotify_bridge.capture.judge import GONE, Judge
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle
 from inotify_bridge.capture.tree import Directory, Root
@@ -110,6 +110,9 @@ class Scanner:
             finally:
                 handle.close()
         except OSError as error:
+            if error.errno in GONE and node.parent is not None:
+                self._judge.doubt(node.parent, node.name)  # removed while it was read
+                return
             self._coverage.degrade(node, error.errno or errno.EIO, self._port.monotonic())
 
     def _not_there(self, scan: Scan, node: Directory) -> None:
@@ -124,7 +127,7 @@ class Scanner:
         scan.waiting.append(node.parent)
 
     def _names(self, scan: Scan, node: Directory, handle: Handle) -> Iterator[None]:
-        missing = set(node.kids)
+        missing = dict.fromkeys(node.kids)  # not a set: a run is the same every time
         known = bool(missing)
         listed = self._listed(node, handle)
         while names := list(islice(listed, _NAMES_AT_ONCE)):
@@ -132,10 +135,10 @@ class Scanner:
             for name in names:
                 if not node.alive():
                     return
-                missing.discard(name)
+                missing.pop(name, None)
                 self._model.seen(scan.origin)
                 self._judge.check(node, name, handle, rows.get(name), scan.audit)
-                self._descend(scan, node, name, known)
+                self._descend(scan, node, name)
             scan.entries += len(names)
             yield
         for name in missing:
@@ -148,22 +151,15 @@ class Scanner:
             return iter(sorted(node.only))
         return self._port.names(handle)
 
-    def _descend(self, scan: Scan, node: Directory, name: bytes, known: bool) -> None:
-        """What the check adopted is listed next; with `deep` also what was known."""
-        if self._judge.to_scan:
-            scan.waiting.extend(self._judge.to_scan)
-            found = set(self._judge.to_scan)
-            self._judge.to_scan.clear()
-        elif not (scan.deep and known):
-            return
-        else:
-            found = set()
+    def _descend(self, scan: Scan, node: Directory, name: bytes) -> None:
+        """What the check adopted is listed next; with `deep` also what was known, here or elsewhere."""
+        adopted, self._judge.to_scan = self._judge.to_scan, []
+        scan.waiting.extend(adopted)
         kid = node.kids.get(name)
         if (
             scan.deep
-            and known
             and isinstance(kid, Directory)
-            and kid not in found
+            and kid not in adopted
             and self._judge.entered(node, kid.device)
         ):
             scan.waiting.append(kid)

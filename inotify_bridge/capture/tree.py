@@ -198,6 +198,13 @@ class Tree:
         found.reverse()
         return found
 
+    @staticmethod
+    def lost(node: Directory) -> bool:
+        """Whether the root above a directory is lost."""
+        while node.parent is not None:
+            node = node.parent
+        return isinstance(node, Root) and node.lost
+
     def directories(self) -> Iterator[Directory]:
         """Every directory of every root, the roots first among their own."""
         for root in self.roots:
