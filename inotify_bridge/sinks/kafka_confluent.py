@@ -116,6 +116,9 @@ class ConfluentClient:
             self._left_behind = False
             partitions = self._check_topic()
             self._producer = self._make_producer()
+            # Connect now, not at the first message: getting a producer id alone can take half a second.
+            with contextlib.suppress(KafkaException):
+                self._producer.list_topics(self._topic, self._options.connect_timeout)
             return partitions
 
     def send(self, records: Sequence[Record]) -> Sequence[Outcome]:

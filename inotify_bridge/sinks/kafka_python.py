@@ -20,7 +20,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Any, Final
 
-from kafka import codec
+from kafka.codec import gzip_encode, lz4_encode, snappy_encode, zstd_encode
 from kafka.errors import for_code
 from kafka.protocol.producer import ProduceRequest
 
@@ -44,10 +44,10 @@ _CLOSE_SECONDS: Final = 15.0
 
 _CODECS: Final = {
     "none": None,
-    "gzip": Codec(1, codec.gzip_encode),
-    "snappy": Codec(2, codec.snappy_encode),
-    "lz4": Codec(3, codec.lz4_encode),
-    "zstd": Codec(4, codec.zstd_encode),
+    "gzip": Codec(1, gzip_encode),
+    "snappy": Codec(2, snappy_encode),
+    "lz4": Codec(3, lz4_encode),
+    "zstd": Codec(4, zstd_encode),
 }
 
 

@@ -14,7 +14,7 @@ from confluent_kafka import Consumer, KafkaError, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
-from inotify_bridge.sinks.kafka import KafkaSink
+from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from tests.brokers import KafkaBroker
 from tests.brokers.ports import free_port
 from tests.sinks.harness import SinkHarness
@@ -31,8 +31,7 @@ class KafkaHarness(SinkHarness):
     Args:
         broker: it runs.
         client: ``kafka-python`` or ``confluent``.
-        password_broker: one that asks for user ``alice``, for the test of a wrong password.
-        authority: the certificate that it is to be trusted by.
+        password_settings: options with `password`, which a broker refuses.
         partitions: of the topic.
         topic_config: of the topic.
         context: changes to the sink's context.
@@ -66,7 +65,8 @@ class KafkaHarness(SinkHarness):
         self._consumer: Consumer | None = None
         self._seen: set[int] = set()
 
-    def make(self, **overrides: Any) -> KafkaSink:
+    def options(self, **overrides: Any) -> KafkaOptions:
+        """Options that work, changed by `overrides`."""
         settings = {
             "bootstrap_servers": [self.broker.address],
             "topic": self.topic,
@@ -75,7 +75,10 @@ class KafkaHarness(SinkHarness):
             "delivery_timeout": "10s",
             **overrides,
         }
-        self._sinks.append(KafkaSink(KafkaSink.Options.model_validate(settings), self.context))
+        return KafkaOptions.model_validate(settings)
+
+    def make(self, **overrides: Any) -> KafkaSink:
+        self._sinks.append(KafkaSink(self.options(**overrides), self.context))
         return self._sinks[-1]
 
     def consume(self, count: int, within: float = 30.0) -> list[Received]:

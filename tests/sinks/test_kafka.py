@@ -15,8 +15,9 @@ from cloudevents.core.formats.json import JSONFormat
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks import kafka_python
-from inotify_bridge.sinks.base import Message, Sink, Verdict
+from inotify_bridge.sinks.base import ACCEPTED, Message, Sink, Verdict
 from inotify_bridge.sinks.kafka import KafkaSink
+from inotify_bridge.sinks.kafka_records import Record
 from tests.brokers import Authority, KafkaBroker
 from tests.sinks.conformance import SinkConformance, publish_all
 from tests.sinks.kafka_harness import KafkaHarness, topics
@@ -386,6 +387,32 @@ def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
     arrived = [one.sequence for one in harness.consume(60)]
     assert len(arrived) > 60, "nothing was left in the frozen broker: the fault did not happen"
     assert_go_back_n(arrived, 1, 60)
+
+
+def test_late_request_of_an_old_session_is_refused(
+    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With kafka-python the broker itself refuses what an old session sends after a new one has written."""
+    with contextlib.closing(KafkaHarness(kafka, "kafka-python")) as harness:
+        old, new = (Record(0, b"k", body, (), 1) for body in (b"old", b"new"))
+        client = kafka_python.PythonClient(harness.options(), harness.topic, "late")
+        client.open()
+        assert client.send([old]) == [ACCEPTED]
+        connection, late = client._leaders[0], kafka_python._Parcel(0, [0])
+        client._encode([late], [old])
+        request = client._produce_request([late])
+        # The network keeps the connection and delivers later: nothing that a client could prevent.
+        with monkeypatch.context() as patch:
+            patch.setattr(type(connection), "abort", lambda self: None)
+            patch.setattr(type(connection), "interrupt", lambda self: None)
+            client.close()
+        client.open()
+        assert client.send([new]) == [ACCEPTED]
+        answer = connection.call(request, 10)
+        client.close()
+        connection.abort()
+        assert answer.responses[0].partition_responses[0].error_code == 47  # INVALID_PRODUCER_EPOCH
+        assert [record.value() for record in harness.read()] == [b"old", b"new"]
 
 
 def test_connection_that_died_while_idle(harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
