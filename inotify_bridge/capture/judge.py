@@ -179,15 +179,23 @@ class Judge:
             self.links_changed[identity] = kind
 
     def look_at_link(
-        self, node: Directory, name: bytes, handle: Handle, identity: Identity, kind: Kind | None
+        self, node: Directory, name: bytes, handle: Handle | None, identity: Identity, kind: Kind | None
     ) -> None:
         """Compare one name of an inode that changed through another name."""
         kid = node.kids.get(name)
+        if handle is None:
+            self.doubt(node, name)
+            if kind is not None:
+                self.model.suspect(node, name, kind)
+            return
         try:
             seen = self._port.lstat(handle, name)
         except OSError:
             return  # its own record tells
         if not isinstance(kid, int) or (seen.device, seen.inode) != identity:
+            return
+        if kid != stat.S_IFMT(seen.mode):
+            self.doubt(node, name)
             return
         self._compare_told(node, name, kid, seen, self.model.row(node, name), kind)
 

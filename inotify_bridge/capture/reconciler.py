@@ -377,9 +377,8 @@ class Reconciler:
             )
             for number, name in places:
                 node = self._model.tree.by_number.get(number)
-                handle = self._door(node) if node is not None else None
-                if node is not None and handle is not None:
-                    self._judge.look_at_link(node, name, handle, identity, kind)
+                if node is not None:
+                    self._judge.look_at_link(node, name, self._door(node), identity, kind)
 
     def _check_doubts(self) -> None:
         """Check the names that stayed in doubt: what explains them would have come by now."""

@@ -118,9 +118,11 @@ class Scanner:
     def _not_there(self, scan: Scan, node: Directory) -> None:
         """The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong."""
         tries = scan.later[node] = scan.later.get(node, 0) + 1
-        if tries < _TRIES or node.parent is None:
-            if node.parent is None:
-                del scan.later[node]  # a lost root: what finds it again scans it
+        if node.parent is None:
+            if not isinstance(node, Root) or node.lost:
+                del scan.later[node]  # what finds a lost root again scans it
+            return
+        if tries < _TRIES:
             return
         del scan.later[node]
         self._judge.doubt(node.parent, node.name)
