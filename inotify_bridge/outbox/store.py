@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import secrets
-import shutil
-import tempfile
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -20,6 +18,7 @@ from inotify_bridge.capture.index import Key, Row, Writes
 from inotify_bridge.outbox.database import explained, open_writer
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
+from inotify_bridge.outbox.private import PrivateDirectory
 
 _DATABASE: Final = "group.db"
 _EPOCH_TIME_DIGITS: Final = 12
@@ -55,7 +54,9 @@ class Store:
     method may raise StoreError; a `commit` that raised has changed nothing and may be repeated.
     """
 
-    def __init__(self, path: Path, max_bytes: int, durable: bool, private: Path | None = None) -> None:
+    def __init__(
+        self, path: Path, max_bytes: int, durable: bool, private: PrivateDirectory | None = None
+    ) -> None:
         self.path: Final = path
         self.max_bytes = max_bytes
         self._private = private
@@ -89,18 +90,18 @@ class Store:
         """
         if path is not None:
             return cls(path, max_bytes, durable=True)
-        private = Path(tempfile.mkdtemp(prefix="inotify-bridge-"))
+        private = PrivateDirectory()
         try:
-            return cls(private / _DATABASE, max_bytes, durable=False, private=private)
+            return cls(private.path / _DATABASE, max_bytes, durable=False, private=private)
         except BaseException:
-            shutil.rmtree(private, ignore_errors=True)
+            private.close()
             raise
 
     def close(self) -> None:
         """Close the database; remove it where it was private. Readers are closed before. Idempotent."""
         self._connection.close()
         if self._private is not None:
-            shutil.rmtree(self._private, ignore_errors=True)
+            self._private.close()
 
     def reader(self, sink: str) -> Reader:
         """A reader for one sink's relay; call it on the thread that will use it."""

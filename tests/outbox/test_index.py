@@ -118,7 +118,7 @@ def test_a_new_epoch_empties_the_index(store: Store) -> None:
 
 
 def test_same_inode_of_another_device(store: Store) -> None:
-    """An inode number is looked up within its device."""
+    """An inode number is looked up within its device, and to its last bit."""
     stat = Stat(kinds.S_IFREG, 0, 0, 0, 1, 42, 2, 0, 0)
     store.commit(
         [],
@@ -126,7 +126,9 @@ def test_same_inode_of_another_device(store: Store) -> None:
             (1, b"a"): Row(kinds.S_IFREG, 0, stat),
             (2, b"b"): Row(kinds.S_IFREG, 0, stat._replace(device=2)),
             (3, b"c"): Row(kinds.S_IFREG, 0, stat),
+            (4, b"d"): Row(kinds.S_IFREG, 0, stat._replace(inode=42 + 2**63)),
         },
     )
     assert sorted(store.names(1, 42)) == [(1, b"a"), (3, b"c")]
     assert store.names(3, 42) == []
+    assert store.names(1, 42 + 2**63) == [(4, b"d")]

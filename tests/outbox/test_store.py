@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -60,7 +61,7 @@ def read_all(
 def test_journal_gives_back_what_it_took(
     epochs: list[list[list[bytes]]], max_bytes: int, max_count: int, start: int
 ) -> None:
-    """Whatever batches were committed in whatever epochs: every record comes back in order, from any place."""
+    """Whatever was committed in whatever epochs: every record comes back, in order, from anywhere."""
     store = Store.open(None)
     try:
         expected: list[tuple[Position, bytes]] = []
@@ -323,6 +324,30 @@ def test_a_private_store_leaves_nothing() -> None:
     assert os.stat(directory).st_mode & 0o777 == 0o700
     store.close()
     assert not directory.exists()
+
+
+def test_a_killed_process_is_cleaned_up_after() -> None:
+    """What a killed process left is removed by the next private store; what lives, or is new, is not."""
+    program = (
+        "import os, signal\n"
+        "from inotify_bridge.outbox.store import Store\n"
+        "print(Store.open(None).path.parent, flush=True)\n"
+        "os.kill(os.getpid(), signal.SIGKILL)\n"
+    )
+    run = [sys.executable, "-c", program]
+    abandoned, fresh = (
+        Path(subprocess.run(run, check=False, timeout=60, capture_output=True, text=True).stdout.strip())
+        for _ in range(2)
+    )
+    live = Store.open(None)
+    for old in (abandoned, live.path.parent):
+        os.utime(old / "lock", (0, 0))
+    Store.open(None).close()
+    assert not abandoned.exists()
+    assert fresh.exists()
+    assert live.path.exists()
+    live.close()
+    shutil.rmtree(fresh)
 
 
 def test_a_newer_store_is_refused_untouched(tmp_path: Path) -> None:

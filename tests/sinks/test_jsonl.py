@@ -6,7 +6,7 @@ import contextlib
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, ClassVar
@@ -95,6 +95,24 @@ def test_torn_last_line_is_cut_off(harness: JsonlHarness, torn: bytes, before: i
     assert harness.path.read_bytes() == whole
     publish_all(sink, messages(2, before + 1))
     assert [one.sequence for one in harness.consume(before + 2)] == list(range(1, before + 3))
+
+
+def test_accepted_is_on_disk(harness: JsonlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before messages are accepted every file that got some of them is fsynced, whole."""
+    synced: dict[int, int] = {}
+
+    def fsync(descriptor: int, real: Callable[[int], None] = os.fsync) -> None:
+        real(descriptor)
+        found = os.fstat(descriptor)
+        synced[found.st_ino] = found.st_size
+
+    monkeypatch.setattr(os, "fsync", fsync)
+    sink = harness.make(rotate_bytes="2kB", rotate_keep=100)
+    sink.connect()
+    publish_all(sink, messages(20))
+    files = [path.stat() for path in harness.files()]
+    assert len(files) > 1
+    assert all(synced[found.st_ino] == found.st_size for found in files)
 
 
 def test_rotation_keeps_the_newest(harness: JsonlHarness) -> None:
