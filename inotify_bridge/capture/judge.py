@@ -204,10 +204,10 @@ class Judge:
     ) -> None:
         """Publish what changed of a file, where `kind` of its content was told by other ways than its name."""
         before = row.stat if row else None
-        if kind is not None and before and (before.size, before.mtime) != (seen.size, seen.mtime):
-            if kind in self.model.kinds:
-                self.model.say(kind, node, name, kid, seen)
-                self.model.store(node, name, kid, seen)
+        changed = before is not None and (before.size, before.mtime) != (seen.size, seen.mtime)
+        if changed and kind is not None and kind in self.model.kinds:
+            self.model.say(kind, node, name, kid, seen)
+            self.model.store(node, name, kid, seen)
         else:
             self._compare(node, name, kid, seen, row, audit=False)
 
