@@ -13,7 +13,7 @@ from typing import Final
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.outbox.lock import DirectoryLock
 
-_PREFIX: Final = "inotify-bridge-"
+_PREFIX: Final = "inotify-bridge-store-"
 # A directory that was just made may not be locked yet.
 _YOUNG_SECONDS: Final = 60.0
 
