@@ -11,6 +11,7 @@ The product at work, run as its users run it: a process of its own on real direc
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import http.client
 import json
 import os
@@ -29,6 +30,7 @@ from tests.waiting import eventually
 ALL_KINDS = "created,written,modified,attributes_changed,moved,deleted"
 
 _END_SECONDS = 60.0
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 class Ground(NamedTuple):
@@ -68,6 +70,7 @@ class Watching:
             )
         self._events: list[Event] = []
         self._at = 0
+        self._was_stopped = False
 
     @classmethod
     def watch(cls, ground: Ground, *options: str, prefix: Sequence[str] = ()) -> Watching:
@@ -162,14 +165,9 @@ class Watching:
         assert os.WIFSTOPPED(status), f"ended instead of stopping: {self.log}"
 
     def go_on(self) -> None:
-        """SIGCONT; returns when its main thread waits again."""
+        """SIGCONT."""
         self._process.send_signal(signal.SIGCONT)
-        eventually(lambda: self._main_thread_state() == "S", what="going on after SIGCONT")
-
-    def _main_thread_state(self) -> str:
-        """Its letter in /proc/PID/task/TID/stat, proc(5)."""
-        line = Path(f"/proc/{self.pid}/task/{self.pid}/stat").read_text()
-        return line.rpartition(")")[2].split()[0]
+        self._was_stopped = True
 
     def status(self) -> dict[str, Any]:
         """What the HTTP server says (of ``run`` alone)."""
@@ -193,7 +191,21 @@ class Watching:
 
     def finish(self) -> Stream:
         """SIGINT: it prints all that happened before and ends with 0, without a complaint in its log."""
-        self._process.send_signal(signal.SIGINT)
+        if self._was_stopped:
+            # Right after SIGCONT the kernel gives a signal of the process to any thread of it.
+            self.signal_thread(self.pid, signal.SIGINT)
+        else:
+            self._process.send_signal(signal.SIGINT)
+        return self.ended()
+
+    def signal_thread(self, thread: int, number: signal.Signals) -> None:
+        """tgkill(2): a signal for one thread, by its number in /proc/PID/task."""
+        if _libc.tgkill(self.pid, thread, number) < 0:
+            code = ctypes.get_errno()
+            raise OSError(code, os.strerror(code))
+
+    def ended(self) -> Stream:
+        """Everything it has printed, after it was told to end; it must end well."""
         code = self._process.wait(_END_SECONDS)
         assert code == 0, f"exit code {code}: {self.log}"
         assert "Traceback" not in self.log, self.log
