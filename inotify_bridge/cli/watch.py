@@ -5,14 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
-from typing import Any, get_args
+from collections.abc import Callable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, get_args
 
 import click
 
 from inotify_bridge.capture.change import Kind
-from inotify_bridge.errors import SinkUnavailable, UsageError
-from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome
+from inotify_bridge.errors import BridgeError, SinkUnavailable
+from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
+from inotify_bridge.sinks.stdout import LineWriter, StdoutSink
+
+if TYPE_CHECKING:
+    from inotify_bridge.config import SinkEntry
 
 _DEFAULT_KINDS = "created,written,attributes_changed,moved,deleted"
 _QUIET_NOTICES = ("stream.started", "stream.stopped", "stream.resync_started", "stream.resync_completed")
@@ -83,12 +87,12 @@ def _check(path: str) -> None:
     try:
         mode = os.stat(path).st_mode
     except OSError as error:
-        raise UsageError(f"{path}: {error.strerror}", "name a directory or a file that exists") from error
+        raise BridgeError(f"{path}: {error.strerror}", "name a directory or a file that exists") from error
     kind = mode & 0o170000
     if kind not in (0o040000, 0o100000):
-        raise UsageError(f"{path}: is neither a directory nor a regular file")
+        raise BridgeError(f"{path}: is neither a directory nor a regular file")
     if not os.access(path, os.R_OK | (os.X_OK if kind == 0o040000 else 0)):
-        raise UsageError(f"{path}: Permission denied", "inotify needs read permission")
+        raise BridgeError(f"{path}: Permission denied", "inotify needs read permission")
 
 
 def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
@@ -99,14 +103,17 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     config = Config.model_validate(
         {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
     )
-    done: list[Callable[[], None]] = []
-    printer = Printer(as_text, limit, lambda: done[0]())
-    agent = Agent(config, make_sink=lambda _, __: printer, http=False)
+    printers: list[Printer] = []
+
+    def make_sink(_: SinkEntry, context: SinkContext) -> Printer:
+        printers.append(Printer(as_text, limit, context, signals.wake))
+        return printers[-1]
+
+    agent = Agent(config, make_sink=make_sink, http=False)
     signals = Signals(agent)
-    done.append(signals.wake)
     agent.start()
     signals.wait()
-    if printer.ended:
+    if any(printer.ended for printer in printers):
         agent.abort()
         agent.stop(0.0)
     else:
@@ -116,54 +123,58 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
 
 class Printer:
     """
-    A sink that prints; used by one relay thread.
+    A sink that prints for people or for programs; used by one relay thread.
 
     Args:
         limit: ends after so many file or directory events; None: never.
-        end: called once when the limit is reached or stdout was closed.
+        end: called once when the limit is reached or nobody reads stdout any more.
     """
 
-    def __init__(self, as_text: bool, limit: int | None, end: Callable[[], None]) -> None:
+    def __init__(
+        self, as_text: bool, limit: int | None, context: SinkContext, end: Callable[[], None]
+    ) -> None:
         self.ended = False
+        self._writer = LineWriter(1)
+        self._sink = StdoutSink(StdoutSink.Options(), context, self._writer)
         self._as_text = as_text
         self._left = limit
         self._end = end
 
     def connect(self) -> None:
-        """Nothing to open."""
+        """See `sinks.base.Sink`."""
+        self._sink.connect()
 
     def publish(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        """Print the messages up to the limit; raises SinkUnavailable once there is nothing more to print."""
+        """Print the messages up to the limit; raises SinkUnavailable when there is nothing more to print."""
         if self.ended:
-            raise SinkUnavailable("stdout takes no more")
-        lines: list[bytes] = []
-        for message in batch:
-            line = _text(message) if self._as_text else message.body
-            if line:
-                lines.append(line)
-            if self._left is not None and not message.kind.startswith("stream."):
-                self._left -= 1
-                if self._left == 0:
-                    break
-        self._write(b"".join(line + b"\n" for line in lines))
+            raise SinkUnavailable("everything that was asked for is printed")
+        try:
+            self._sink.publish(list(self._chosen(batch)))
+        except SinkUnavailable:
+            if self._writer.reader_gone.is_set():
+                self._over()
+            raise
         if self._left == 0:
             self._over()
         return [ACCEPTED] * len(batch)
 
-    def _write(self, data: bytes) -> None:
-        try:
-            sys.stdout.buffer.write(data)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            self._over()
+    def _chosen(self, batch: Sequence[Message]) -> Iterator[Message]:
+        for message in batch:
+            if self._left == 0:
+                return
+            line = _text(message) if self._as_text else message.body
+            if line:
+                yield message._replace(body=line)
+            if self._left is not None and not message.kind.startswith("stream."):
+                self._left -= 1
 
     def _over(self) -> None:
         self.ended = True
         self._end()
 
     def close(self) -> None:
-        """Nothing to close."""
+        """See `sinks.base.Sink`."""
+        self._sink.close()
 
 
 def _text(message: Message) -> bytes:
