@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar
 
-from confluent_kafka import Consumer, KafkaError, TopicPartition
+from confluent_kafka import Consumer, TopicPartition
 from confluent_kafka import Message as KafkaMessage
 from confluent_kafka.admin import AdminClient, OffsetSpec
 
@@ -95,24 +95,21 @@ class KafkaHarness(SinkHarness):
         """What came since the last look, to the end of every partition, in each partition's order."""
         if self._consumer is None:
             self._consumer = self._open_consumer()
-        ended: set[int] = set()
         found: list[KafkaMessage] = []
         ends = self._ends(self._consumer)
-        while ended != set(range(self._partitions)):
+        deadline = time.monotonic() + 60
+        while (places := self._places(self._consumer)) != ends:
+            assert time.monotonic() < deadline, f"the consumer is at {places}, the broker at {ends}"
             for message in self._consumer.consume(10_000, timeout=0.5):
-                if message.error() is None:
-                    found.append(message)
-                    continue
-                assert message.error().code() == KafkaError._PARTITION_EOF, message.error()
-            places = self._consumer.position(
-                [TopicPartition(self.topic, one) for one in range(self._partitions)]
-            )
-            ended = {place.partition for place in places if max(place.offset, 0) >= ends[place.partition]}
+                assert message.error() is None, message.error()
+                found.append(message)
         return found
 
     def create_topic(self, config: Mapping[str, str] | None = None) -> None:
         """Make the topic and wait until every partition has a leader: the controller answers before that."""
-        self.broker.create_topic(self.topic, self._partitions, config)
+        # By their own time the messages are old: the broker would delete them half a minute after its start.
+        settings = {"retention.ms": "-1", **(config or {})}
+        self.broker.create_topic(self.topic, self._partitions, settings)
         eventually(self._topic_has_leaders, what="the new topic has leaders", poll=0.05)
 
     def delete_topic(self) -> None:
@@ -157,11 +154,16 @@ class KafkaHarness(SinkHarness):
                 "group.id": self.topic,
                 "enable.auto.commit": False,
                 "check.crcs": True,
+                "auto.offset.reset": "error",
                 "log_level": 0,
             }
         )
         consumer.assign([TopicPartition(self.topic, one, 0) for one in range(self._partitions)])
         return consumer
+
+    def _places(self, consumer: Consumer) -> list[int]:
+        places = consumer.position([TopicPartition(self.topic, one) for one in range(self._partitions)])
+        return [max(place.offset, 0) for place in places]
 
     def _ends(self, consumer: Consumer) -> list[int]:
         partitions = [TopicPartition(self.topic, one) for one in range(self._partitions)]
