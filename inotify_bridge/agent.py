@@ -4,8 +4,8 @@ The map: what there is, how it is chained, in which order it starts and stops.
     config ─► for each watch group:  kernel ─► notifier ─► recorder ─► outbox ─► relay ─► sink ─► broker
            └► one HTTP server: metrics, probes, status
 
-It starts downstream first and stops upstream first: stop reading, record what was read, deliver until the deadline.
-What is left then stays in the outbox.
+It starts downstream first and stops upstream first: stop reading, record what was read, deliver until the
+deadline. What is left then stays in the outbox.
 """
 
 from __future__ import annotations
@@ -156,7 +156,8 @@ class Agent:
         """
         Put another configuration in force, as far as that can be done without a restart.
 
-        Groups that changed are drained and started anew, with a new epoch; those that did not go on untouched.
+        Groups that changed are drained and started anew, with a new epoch; those that did not go on
+        untouched.
 
         Raises:
             ConfigError: something was changed that needs a restart; the old configuration stays.

@@ -3,8 +3,8 @@ One watch group: its inotify instance, its two threads, its store, and a relay f
 
     notifier ─► inbox ─► recorder ─► store ─► relay ─► sink
 
-Started from the sinks up, stopped from the notifier down. A thread that dies takes the group through a restart
-and a resync; the relays and the journal stay as they are.
+Started from the sinks up, stopped from the notifier down. A thread that dies takes the group through a
+restart and a resync; the relays and the journal stay as they are.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from inotify_bridge import __version__
 from inotify_bridge.capture.filesystem import KernelFileSystem
 from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
-from inotify_bridge.capture.notifier import Inbox, Notifier
+from inotify_bridge.capture.notifier import Barrier, Inbox, Notifier
 from inotify_bridge.capture.reconciler import Options, Reason, Reconciler, Root
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.errors import UnavailableError
@@ -40,6 +40,7 @@ HANGING = 60.0
 """Seconds without a turn after which a thread counts as dead."""
 
 _JOIN = 5.0
+_GLANCE = 0.05
 
 _log = logging.getLogger("inotify_bridge.group")
 
@@ -96,7 +97,8 @@ class Group:
             StoreError: the store cannot be opened.
             UnavailableError: no inotify instance is to be had.
         """
-        store = self._store = Store.open(self._database(), self._whole.state.max_bytes)
+        watched = [Path(os.fsdecode(root.path)) for group in self._whole.watch_groups for root in group.roots]
+        store = self._store = Store.open(self._database(), self._whole.state.max_bytes, away_from=watched)
         try:
             new_sinks = store.set_sinks(self.config.sinks)
             reason: Reason = "restart"
@@ -177,9 +179,16 @@ class Group:
         """What happened until now is read, and nothing after it. Returns when it is."""
         self.stopping = True
         if self._threads is not None:
-            self._threads.notifier.barrier().passed.wait(_JOIN)
+            self._wait_for(self._threads.notifier.barrier(), self._threads.recorder)
             self._threads.notifier.stop(_JOIN)
             self._all_metrics.group(self.config.name).notifier_up(False)
+
+    @staticmethod
+    def _wait_for(barrier: Barrier, recorder: Recorder) -> None:
+        """Until the barrier has passed; a recorder that was interrupted passes none."""
+        end = time.monotonic() + _JOIN
+        while recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
+            pass
 
     def stop_recording(self, deadline: float) -> None:
         """Record what was read and say ``stream.stopped``; `deadline` in monotonic seconds."""
@@ -202,6 +211,8 @@ class Group:
             relay.stop(deadline)
         for relay in self.relays.values():
             relay.join()
+        if self._threads is not None and not self._threads.recorder.alive:
+            self._threads.recorder.close_books()
         left = max((self.lag(name) for name in self.relays), default=0)
         if self._threads is not None:
             self._threads.inotify.close()

@@ -3,12 +3,13 @@ The recorder: the thread that turns what was read into what is published, and ma
 
     inbox ─► reconciler ─► envelope ─► store (one transaction) ─► relays are woken
 
-Nothing is published before its commit. While the journal is full it takes no reads: they wait in the inbox, then
-in the kernel, whose overflow is repaired by a resync.
+Nothing is published before its commit. While the journal is full it takes no reads: they wait in the inbox,
+then in the kernel, whose overflow is repaired by a resync.
 """
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import logging
 import threading
@@ -23,7 +24,7 @@ from inotify_bridge.capture.filesystem import mounts_below
 from inotify_bridge.capture.model import Batch
 from inotify_bridge.capture.notifier import TURN_SECONDS, Barrier, Chunk, Entry, Inbox, MountsChanged
 from inotify_bridge.capture.reconciler import Reason, Reconciler
-from inotify_bridge.errors import StoreError, UnavailableError
+from inotify_bridge.errors import SinkUnavailable, StoreError
 from inotify_bridge.events.digest import Digest
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.events.names import encode as encode_name
@@ -34,9 +35,6 @@ from inotify_bridge.sinks.base import Message, Outcome
 
 BATCH_BYTES = 1 << 18
 """Raw bytes of the kernel that go into one batch, a read more at the most."""
-
-GATHER = 0.002
-"""Seconds: a commit and a publish cost the same for one event and for many, so what comes right after waits a bit."""
 
 _ACKNOWLEDGE = 1.0
 _BLOCKED = 0.5
@@ -106,7 +104,6 @@ class Recorder:
         self._acknowledged: dict[str, Position] = {}
         self._ages: deque[tuple[Position, float]] = deque()
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
-        self._committed_at = 0.0
         self._pruned_at = 0.0
         self._interrupted = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"recorder-{stream.group}", daemon=True)
@@ -165,7 +162,7 @@ class Recorder:
 
     def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
         """See `outbox.relay.Recorder`."""
-        body = parked(message.body, sink, outcome.reason or "other")
+        body = parked(message.body, sink, f"{outcome.reason or 'other'}: {outcome.detail}")
         replacement = message._replace(kind="stream.event_parked", body=body)
         done = threading.Event()
 
@@ -176,9 +173,21 @@ class Recorder:
             self.parked_count[sink] += 1
             done.set()
 
+        if not self.alive:
+            raise SinkUnavailable(
+                "the recorder has ended: what is not delivered is sent after the next start"
+            )
         self._inbox.call(act)
         if not done.wait(_PARK_TIMEOUT):
-            raise UnavailableError("the recorder did not take a parked message", "see the log of this group")
+            raise SinkUnavailable("the recorder did not take a parked message", "see the log of this group")
+
+    def close_books(self) -> None:
+        """
+        Write down what was confirmed after the end. On the thread that ends the group, relays ended before.
+        """
+        self._note_acknowledged()
+        with contextlib.suppress(StoreError):  # the watermark is behind then, which means repeats
+            self._store.commit([], {})
 
     # -- on the recorder's thread
 
@@ -222,7 +231,6 @@ class Recorder:
             self._reconciler.tick()
         self._record(self._with_heartbeat(self._reconciler.close_batch(backlog)))
         self._pass_barriers()
-        self._gather()
 
     def _timeout(self) -> float:
         """Seconds until there is something to do even if nothing comes."""
@@ -255,12 +263,6 @@ class Recorder:
                 barrier.passed.set()
             self._barriers.clear()
 
-    def _gather(self) -> None:
-        """Under load let a few more events come, so that commits and publishes are shared."""
-        now = time.monotonic()
-        if now - self._committed_at < GATHER and not self._inbox.waiting() and self._finish_by is None:
-            self._interrupted.wait(GATHER)
-
     def _with_heartbeat(self, batch: Batch) -> Batch:
         if self._beat_at is None or time.monotonic() < self._beat_at:
             return batch
@@ -277,7 +279,10 @@ class Recorder:
     # -- one batch
 
     def _record(self, batch: Batch) -> None:
-        """Encode and commit a batch. One that cannot be committed is tried again unchanged; nothing else is taken."""
+        """
+        Encode and commit a batch. One that cannot be committed is tried again unchanged; nothing else is
+        taken.
+        """
         if batch.items or batch.writes:
             self._commit(batch)
         self._count()
@@ -299,7 +304,6 @@ class Recorder:
             if self._interrupted.wait(_RETRY) or (self._finish_by and time.monotonic() > self._finish_by):
                 return
         if records:
-            self._committed_at = time.monotonic()
             self._ages.append((self._store.end, time.time()))
             self._metrics.count_events(kinds)
             self._committed()
@@ -375,7 +379,9 @@ class Recorder:
         self._metrics.outbox(self.lag(), self._store.live_bytes, oldest)
 
     def oldest_age(self) -> float:
-        """Seconds since the oldest unconfirmed message was recorded; 0 where there is none. From any thread."""
+        """
+        Seconds since the oldest unconfirmed message was recorded; 0 where there is none. From any thread.
+        """
         try:
             return max(0.0, time.time() - self._ages[0][1])
         except IndexError:

@@ -1,8 +1,9 @@
 """
 Verified opens: the way from a directory of the model to its descriptor.
 
-A directory is opened relative to its root, following no symbolic link, and counts only if it is the very inode
-that the model means. The last few stay open for the length of a batch, because what comes next is mostly near.
+A directory is opened relative to its root, following no symbolic link, and counts only if it is the very
+inode that the model means. The last few stay open for the length of a batch, because what comes next is
+mostly near.
 """
 
 from __future__ import annotations

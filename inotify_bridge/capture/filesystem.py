@@ -1,8 +1,8 @@
 """
 The real port: the disk and the kernel, by descriptors and never by a path that somebody could redirect.
 
-openat2(2) has no wrapper in Python; it is called by number, and where the kernel or a seccomp profile refuses it
-(ENOSYS, EPERM) every component is opened on its own with O_NOFOLLOW.
+openat2(2) has no wrapper in Python; it is called by number, and where the kernel or a seccomp profile
+refuses it (ENOSYS, EPERM) every component is opened on its own with O_NOFOLLOW.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 Kernel records change the model at once, and mark what they name.
 
 A record is a hint: it gives created, moved, deleted and their order, and it may be old news, because what it
-tells may have been seen by a scan already. Old news must do no harm: creating what exists and deleting what is
-gone publish nothing, and whatever is in doubt is only marked. lstat decides later.
+tells may have been seen by a scan already. Old news must do no harm: creating what exists and deleting what
+is gone publish nothing, and whatever is in doubt is only marked. lstat decides later.
 """
 
 from __future__ import annotations

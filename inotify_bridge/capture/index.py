@@ -1,8 +1,8 @@
 """
 The port to the index: what the stream has said about every entry of the tree.
 
-The reconciler compares the disk with it and says, batch by batch, what to write into it. The outbox keeps it in
-the same transaction as the events; the simulation keeps it in a dict.
+The reconciler compares the disk with it and says, batch by batch, what to write into it. The outbox keeps
+it in the same transaction as the events; the simulation keeps it in a dict.
 """
 
 from __future__ import annotations
@@ -31,7 +31,9 @@ class Row(NamedTuple):
 
 
 Key: TypeAlias = tuple[int, bytes]
-"""(number of the directory, name). A root's own directory has a number too, and stands under (0, root name)."""
+"""
+(number of the directory, name). A root's own directory has a number too, and stands under (0, root name).
+"""
 
 Writes: TypeAlias = Mapping[Key, Row | None]
 """Rows to store; None removes the row. Rows below a removed directory are removed by keys of their own."""

@@ -1,9 +1,10 @@
 """
 lstat decides: what a name is, whatever was told about it.
 
-Two ways of looking. The *look* at the end of every batch gives the batch's changes their stat fields and settles
-what needs settling; where disk and model disagree it only doubts, because the records that explain it are
-mostly queued already. The *check* decides, and corrects the model: for doubts that stayed, for scans, for polls.
+Two ways of looking. The *look* at the end of every batch gives the batch's changes their stat fields and
+settles what needs settling; where disk and model disagree it only doubts, because the records that explain
+it are mostly queued already. The *check* decides, and corrects the model: for doubts that stayed, for
+scans, for polls.
 """
 
 from __future__ import annotations
@@ -202,7 +203,9 @@ class Judge:
     def _compare_told(
         self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
     ) -> None:
-        """Publish what changed of a file, where `kind` of its content was told by other ways than its name."""
+        """
+        Publish what changed of a file, where `kind` of its content was told by other ways than its name.
+        """
         before = row.stat if row else None
         changed = before is not None and (before.size, before.mtime) != (seen.size, seen.mtime)
         if changed and kind is not None and kind in self.model.kinds:
@@ -293,7 +296,9 @@ class Judge:
     # -- adoption: the very directory, watched before it is listed
 
     def adopt_fresh(self, node: Directory, name: bytes, handle: Handle) -> None:
-        """A directory that the kernel told of; where it is gone or another thing already, the look will doubt."""
+        """
+        A directory that the kernel told of; where it is gone or another thing already, the look will doubt.
+        """
         try:
             seen = self._port.lstat(handle, name)
         except OSError:
@@ -386,7 +391,9 @@ class Judge:
     def _same_or_none(
         self, node: Directory, name: bytes, kid: Directory | None, inner: Handle
     ) -> Directory | None:
-        """A child whose watch is gone is the same directory only where the inode is; another one is dropped."""
+        """
+        A child whose watch is gone is the same directory only where the inode is; another one is dropped.
+        """
         if kid is not None and kid.inode and (kid.device, kid.inode) != inner.identity:
             self.model.drop(node, name)
             return None
@@ -500,8 +507,9 @@ def _published(row: Row | None, seen: Stat) -> Stat:
     """
     The stat to remember where only attributes were published.
 
-    Size and time stay as they were where the content may have changed as well: the next resync shall find it. A
-    time of modification before the last known change was set by hand (tar, cp -p), and is no such sign.
+    Size and time stay as they were where the content may have changed as well: the next resync shall find
+    it. A time of modification before the last known change was set by hand (tar, cp -p), and is no such
+    sign.
     """
     before = row.stat if row else None
     if before is None or not stat.S_ISREG(seen.mode):

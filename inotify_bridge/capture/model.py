@@ -130,7 +130,9 @@ class Model:
             self.say(kind, node, name, entry, seen)
 
     def say(self, kind: Kind, node: Directory, name: bytes, entry: int, seen: Stat | None = None) -> Change:
-        """Publish something about a name that stays; without `seen` it waits for the look at the batch's end."""
+        """
+        Publish something about a name that stays; without `seen` it waits for the look at the batch's end.
+        """
         change = Change(kind, self.tree.join(node, name), entry, self._origin, self._time, None, seen)
         if kind in self.kinds and not self.silent:
             self._items.append(change)
@@ -229,7 +231,10 @@ class Model:
         ]  # changes before the rename are of the same file: they get the same fields
 
     def _clear_way(self, kid: Kid, to: Directory, to_name: bytes) -> None:
-        """A file replaces a file, and a directory an empty one, in silence: whoever folds the stream replaces too."""
+        """
+        A file replaces a file, and a directory an empty one, in silence: whoever folds the stream replaces
+        too.
+        """
         there = to.kids.get(to_name)
         if isinstance(there, Directory):
             if isinstance(kid, Directory) and not there.kids:
@@ -278,7 +283,10 @@ class Model:
         return [key for key, row in self._writes.items() if row and row.stat and row.stat.inode == inode]
 
     def resolve(self, node: Directory, name: bytes, fresh: Fresh, changes: list[Change], entry: int) -> int:
-        """The type of a freshly created name is known now; what was published of it in an earlier batch stands."""
+        """
+        The type of a freshly created name is known now; what was published of it in an earlier batch
+        stands.
+        """
         if fresh.batch != self.batch or not changes:
             entry = fresh.type
         fresh.type = entry

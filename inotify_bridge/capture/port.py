@@ -1,8 +1,8 @@
 """
 The port: all that the reconciler asks of disk and kernel.
 
-`filesystem.py` is the real one, the simulation of the tests the other. Every method may raise OSError with the
-errno of the system call it stands for; only ENOENT and ENOTDIR mean that something is gone.
+`filesystem.py` is the real one, the simulation of the tests the other. Every method may raise OSError with
+the errno of the system call it stands for; only ENOENT and ENOTDIR mean that something is gone.
 """
 
 from __future__ import annotations
@@ -57,12 +57,17 @@ class FileSystem(Protocol):
         """lstat(2) of one name, with the target of a symbolic link."""
 
     def names(self, handle: Handle) -> Iterator[bytes]:
-        """The names in the directory, in the order of the disk, without ``.`` and ``..``. May be read while the
-        directory changes: a name that stood there all the time is given exactly once."""
+        """
+        The names in the directory, in the order of the disk, without ``.`` and ``..``.
+
+        May be read while the directory changes: a name that stood there all the time is given exactly once.
+        """
 
     def add_watch(self, handle: Handle, mask: int) -> int:
-        """inotify_add_watch(2) on the very directory. The same inode gives the same number as long as its watch
-        lives; a number is never used again.
+        """
+        inotify_add_watch(2) on the very directory.
+
+        The same inode gives the same number as long as its watch lives; a number is never used again.
 
         Raises: OSError; ENOSPC at the limit of watches, EACCES without read permission, ENOMEM.
         """

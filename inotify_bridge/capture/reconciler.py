@@ -310,7 +310,10 @@ class Reconciler:
         return len(self._coverage)
 
     def contents(self) -> Iterator[tuple[bytes, Iterator[tuple[bytes, int]]]]:
-        """Every directory of the tree as the stream holds it: its path, and name and S_IFMT type of what it holds."""
+        """
+        Every directory of the tree as the stream holds it: its path, and name and S_IFMT type of what it
+        holds.
+        """
         for node in self._model.tree.directories():
             if node.kids:
                 yield self._model.tree.path(node), ((name, type_of(kid)) for name, kid in node.kids.items())
@@ -404,7 +407,9 @@ class Reconciler:
             self._put_off_or_give_up(node, name)
 
     def _put_off_or_give_up(self, node: Directory, name: bytes) -> None:
-        """The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong."""
+        """
+        The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong.
+        """
         now = self._port.monotonic()
         since = self._put_off.setdefault(node, now)
         if now - since < _PUT_OFF_AT_MOST:

@@ -1,8 +1,8 @@
 """
 Renames whose second half has not come yet.
 
-The kernel queues MOVED_FROM and MOVED_TO as two records with one cookie; others may stand between them, a read
-may end there, and where a name leaves the watched tree the second never comes (inotify(7)).
+The kernel queues MOVED_FROM and MOVED_TO as two records with one cookie; others may stand between them, a
+read may end there, and where a name leaves the watched tree the second never comes (inotify(7)).
 """
 
 from __future__ import annotations

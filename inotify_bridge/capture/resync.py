@@ -1,8 +1,9 @@
 """
 Resyncs: the disk compared with what was published, in brackets that the stream shows.
 
-At most one runs in a group. What is asked for meanwhile is one more after it, and repeated ones are spaced, so
-that a tree that changes faster than it can be compared does not keep the agent busy with comparing alone.
+At most one runs in a group. What is asked for meanwhile is one more after it, and repeated ones are spaced,
+so that a tree that changes faster than it can be compared does not keep the agent busy with comparing
+alone.
 """
 
 from __future__ import annotations

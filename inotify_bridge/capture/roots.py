@@ -87,7 +87,9 @@ class Roots:
             self._port.remove_watch(wd)
 
     def _was_only_polled(self, root: Root, handle: Handle) -> bool:
-        """Whether the root has had no watch so far, so that a number that is new proves nothing against it."""
+        """
+        Whether the root has had no watch so far, so that a number that is new proves nothing against it.
+        """
         return root in self._coverage and root.wd is None and (root.device, root.inode) == handle.identity
 
     def _unwatched(self, root: Root, handle: Handle, code: int) -> None:
@@ -101,7 +103,9 @@ class Roots:
             self._found(root)
 
     def _acceptable(self, root: Root, handle: Handle) -> bool:
-        """An empty directory in place of a lost tree is no news of deletions: a volume may not be mounted yet."""
+        """
+        An empty directory in place of a lost tree is no news of deletions: a volume may not be mounted yet.
+        """
         if not root.kids or self._before.get(root) == handle.identity:
             return True
         try:
@@ -120,7 +124,9 @@ class Roots:
             self._coverage.degrade(root, errno.ENOTSUP, self._port.monotonic())
 
     def _lose(self, root: Root, code: int) -> None:
-        """Say it once, end the watches below, and keep the tree: identities mean nothing when it comes back."""
+        """
+        Say it once, end the watches below, and keep the tree: identities mean nothing when it comes back.
+        """
         if root in self._told_lost:
             return
         self._told_lost.add(root)

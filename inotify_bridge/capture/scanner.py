@@ -2,7 +2,8 @@
 Scans: directories listed name by name, in slices, while kernel events go on in between.
 
 Rescan is the core of the capture, inotify the accelerator: a start, an overflow, a lost root, an audit, a
-directory that appeared with its contents, all are scans. A scan decides name by name with lstat, so it does not
+directory that appeared with its contents, all are scans. A scan decides name by name with lstat, so it does
+not
 matter what happens around it: whatever changes later brings a record of its own.
 """
 
@@ -116,7 +117,9 @@ class Scanner:
             self._coverage.degrade(node, error.errno or errno.EIO, self._port.monotonic())
 
     def _not_there(self, scan: Scan, node: Directory) -> None:
-        """The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong."""
+        """
+        The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong.
+        """
         tries = scan.later[node] = scan.later.get(node, 0) + 1
         if node.parent is None:
             if not isinstance(node, Root) or node.lost:

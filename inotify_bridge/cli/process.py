@@ -11,7 +11,8 @@ from inotify_bridge.agent import Agent
 
 class Signals:
     """
-    SIGTERM and SIGINT: the first drains, the second interrupts the drain. SIGHUP reloads, where `reload` is given.
+    SIGTERM and SIGINT: the first drains, the second interrupts the drain. SIGHUP reloads, where `reload` is
+    given.
 
     Made and used on the main thread, where Python runs signal handlers.
     """

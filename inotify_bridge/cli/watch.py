@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import select
+import stat
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
@@ -111,14 +114,34 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
 
     agent = Agent(config, make_sink=make_sink, http=False)
     signals = Signals(agent)
+    gone = threading.Event()
+    _when_nobody_reads(gone, signals.wake)
     agent.start()
     signals.wait()
-    if any(printer.ended for printer in printers):
+    if gone.is_set() or any(printer.ended for printer in printers):
         agent.abort()
         agent.stop(0.0)
     else:
         agent.stop()
     return 0
+
+
+def _when_nobody_reads(gone: threading.Event, end: Callable[[], None]) -> None:
+    """
+    Set `gone` and call `end` when the reader of the pipe on stdout goes away, also while there is nothing
+    to print.
+    """
+    if not stat.S_ISFIFO(os.fstat(1).st_mode):
+        return
+
+    def wait() -> None:
+        poll = select.poll()
+        poll.register(1, 0)  # POLLERR comes unasked: poll(2)
+        poll.poll()
+        gone.set()
+        end()
+
+    threading.Thread(target=wait, name="stdout", daemon=True).start()
 
 
 class Printer:
@@ -145,17 +168,18 @@ class Printer:
         self._sink.connect()
 
     def publish(self, batch: Sequence[Message]) -> Sequence[Outcome]:
-        """Print the messages up to the limit; raises SinkUnavailable when there is nothing more to print."""
-        if self.ended:
-            raise SinkUnavailable("everything that was asked for is printed")
+        """
+        Print the messages up to the limit; what comes after it, or after the reader has gone, goes nowhere.
+        """
         try:
             self._sink.publish(list(self._chosen(batch)))
         except SinkUnavailable:
-            if self._writer.reader_gone.is_set():
-                self._over()
-            raise
-        if self._left == 0:
-            self._over()
+            if not self._writer.reader_gone.is_set():
+                raise
+            self._left = 0
+        if self._left == 0 and not self.ended:
+            self.ended = True
+            self._end()
         return [ACCEPTED] * len(batch)
 
     def _chosen(self, batch: Sequence[Message]) -> Iterator[Message]:
@@ -167,10 +191,6 @@ class Printer:
                 yield message._replace(body=line)
             if self._left is not None and not message.kind.startswith("stream."):
                 self._left -= 1
-
-    def _over(self) -> None:
-        self.ended = True
-        self._end()
 
     def close(self) -> None:
         """See `sinks.base.Sink`."""

@@ -7,6 +7,7 @@ import shutil
 import stat
 import tempfile
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +17,7 @@ from inotify_bridge.outbox.lock import DirectoryLock
 _PREFIX: Final = "inotify-bridge-store-"
 # A directory that was just made may not be locked yet.
 _YOUNG_SECONDS: Final = 60.0
+_OTHER_PLACES: Final = (Path("/var/tmp"), Path("/dev/shm"), Path("/run"))
 
 
 class PrivateDirectory:
@@ -25,9 +27,14 @@ class PrivateDirectory:
     Making one removes what processes of this user have left behind that were killed.
     """
 
-    def __init__(self) -> None:
-        """Raises: OSError, UnavailableError, it cannot be made."""
-        self.path: Final = Path(tempfile.mkdtemp(prefix=_PREFIX))
+    def __init__(self, away_from: Sequence[Path] = ()) -> None:
+        """
+        Args:
+            away_from: directories that it must not be below: an agent would watch itself write.
+
+        Raises: OSError, UnavailableError, it cannot be made.
+        """
+        self.path: Final = Path(tempfile.mkdtemp(prefix=_PREFIX, dir=_place(away_from)))
         self._lock = DirectoryLock(self.path)
         _remove_abandoned(self.path.parent)
 
@@ -35,6 +42,21 @@ class PrivateDirectory:
         """Remove it. Idempotent."""
         shutil.rmtree(self.path, ignore_errors=True)
         self._lock.close()
+
+
+def _place(away_from: Sequence[Path]) -> Path:
+    """
+    The usual place for temporary files, or where that is below one of `away_from` the next best.
+
+    Whoever watches the whole machine finds the agent's files too.
+    """
+    avoided = [path.resolve() for path in away_from]
+    for place in (Path(tempfile.gettempdir()), *_OTHER_PLACES):
+        resolved = place.resolve()
+        outside = not any(resolved.is_relative_to(path) for path in avoided)
+        if outside and os.access(resolved, os.W_OK | os.X_OK):
+            return resolved
+    return Path(tempfile.gettempdir())
 
 
 def _remove_abandoned(parent: Path) -> None:

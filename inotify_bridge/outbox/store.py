@@ -76,7 +76,7 @@ class Store:
         self._source: str = meta["source"]
 
     @classmethod
-    def open(cls, path: Path | None, max_bytes: int = 64 * 1024**2) -> Store:
+    def open(cls, path: Path | None, max_bytes: int = 64 * 1024**2, away_from: Sequence[Path] = ()) -> Store:
         """
         Open the database file, or make it.
 
@@ -84,13 +84,14 @@ class Store:
             path: of the file, whose directory exists; what is committed there is on disk. None: a private
                 file that `close` removes, for a group without a state directory; no commit waits for a disk.
             max_bytes: of records in the journal; see `admits`.
+            away_from: directories that a private file must not be below.
         Raises:
             StoreError: it cannot be opened.
             ConfigError: a newer major version wrote it.
         """
         if path is not None:
             return cls(path, max_bytes, durable=True)
-        private = PrivateDirectory()
+        private = PrivateDirectory(away_from)
         try:
             return cls(private.path / _DATABASE, max_bytes, durable=False, private=private)
         except BaseException:
