@@ -74,6 +74,19 @@ class Stream:
         """Data of all events ``stream.<kind>``."""
         return [event["data"] for event in self.events if event["type"].endswith(f".stream.{kind}.v1")]
 
+    def until(self, kind: str) -> Stream:
+        """What stands before the first ``stream.<kind>``."""
+        return Stream(self.events[: self._first(kind)])
+
+    def after(self, kind: str) -> Stream:
+        """What stands after the first ``stream.<kind>``."""
+        return Stream(self.events[self._first(kind) + 1 :])
+
+    def _first(self, kind: str) -> int:
+        return next(
+            at for at, event in enumerate(self.events) if event["type"].endswith(f".stream.{kind}.v1")
+        )
+
     def resyncs(self) -> Counter[str]:
         """How many resyncs were completed, by reason."""
         return Counter(data["reason"] for data in self.notices("resync_completed"))

@@ -63,8 +63,7 @@ class Table:
         cases = [case for case in CASES if case["options"] == options and mode in _modes(case)]
         stream = self._stream(mode, ground, [(case, self._script(case, ground)) for case in cases])
         stream.replay()
-        first = next(at for at, event in enumerate(stream.events) if "resync_completed" in event["type"])
-        run = Run(Stream(stream.events[:first]), Stream(stream.events[first:]))
+        run = Run(stream.until("resync_completed"), stream.after("resync_completed"))
         self._runs.append((options, mode, run))
         return run
 

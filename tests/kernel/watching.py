@@ -29,6 +29,7 @@ from tests.waiting import eventually
 
 ALL_KINDS = "created,written,modified,attributes_changed,moved,deleted"
 
+_PROJECT = Path(__file__).parents[2]
 _END_SECONDS = 60.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -66,7 +67,7 @@ class Watching:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "PYTHONWARNINGS": "error"},
+                env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": os.fspath(_PROJECT)},
             )
         self._events: list[Event] = []
         self._at = 0
@@ -204,9 +205,9 @@ class Watching:
             code = ctypes.get_errno()
             raise OSError(code, os.strerror(code))
 
-    def ended(self) -> Stream:
-        """Everything it has printed, after it was told to end; it must end well."""
-        code = self._process.wait(_END_SECONDS)
+    def ended(self, within: float = _END_SECONDS) -> Stream:
+        """Everything it has printed, after it was told to end; it must end well, in so many seconds."""
+        code = self._process.wait(within)
         assert code == 0, f"exit code {code}: {self.log}"
         assert "Traceback" not in self.log, self.log
         stream = self.seen()
