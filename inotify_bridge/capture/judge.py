@@ -11,17 +11,17 @@ from __future__ import annotations
 
 import errno
 import stat
-from dataclasses import dataclass
 from typing import Literal
 
 from inotify_bridge.capture.change import Change, Kind, Stat
 from inotify_bridge.capture.constants import ROOT_MASK, WATCH_MASK
 from inotify_bridge.capture.coverage import Coverage
+from inotify_bridge.capture.difference import difference, fingerprint, published, replaced
 from inotify_bridge.capture.doors import Doors
-from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle, Identity
+from inotify_bridge.capture.rules import Rules
 from inotify_bridge.capture.tree import Directory, Fresh, Root, inside
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
@@ -29,30 +29,6 @@ GONE = (errno.ENOENT, errno.ENOTDIR)
 
 _CONTENT = frozenset(("created", "written", "modified", "moved"))
 _LINKED_AT_MOST = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class Rules:
-    """
-    What of the disk belongs to the tree.
-
-    Args:
-        recursive: whether subdirectories are entered.
-        one_file_system: whether other mounts are left out.
-        filters: by path.
-        mask: more mask bits than the directories' own (IN_MODIFY where it is needed).
-    """
-
-    recursive: bool
-    one_file_system: bool
-    filters: Filters
-    mask: int
-
-    def admits(self, model: Model, node: Directory, name: bytes, is_directory: bool) -> bool:
-        """Whether an entry belongs to the tree."""
-        if isinstance(node, Root) and node.only is not None:
-            return name in node.only and not is_directory
-        return self.filters.empty or self.filters.admits(model.tree.join(node, name), is_directory)
 
 
 class Judge:
@@ -156,7 +132,7 @@ class Judge:
             return True
         for change in changes:
             change.stat = seen
-        self.model.store(node, name, kid, _published(row, seen))
+        self.model.store(node, name, kid, published(row, seen))
         if seen.links > 1:
             self._linked(node, name, seen, None)
         return True
@@ -268,7 +244,7 @@ class Judge:
             self.model.fill(node, name, entry, changes, seen)
             return
         row = row or self.model.row(node, name)
-        if entry != stat.S_IFREG and row and row.stat and _replaced(row.stat, seen):
+        if entry != stat.S_IFREG and row and row.stat and replaced(row.stat, seen):
             self.model.drop(node, name)
             self.model.put(node, name, entry, seen)
         elif audit:
@@ -289,7 +265,7 @@ class Judge:
                 self.model.store(node, name, kid, seen)
             return
         self.model.say(kind, node, name, stat.S_IFMT(seen.mode), seen)
-        self.model.store(node, name, kid, seen if kind == "written" else _published(row, seen))
+        self.model.store(node, name, kid, seen if kind == "written" else published(row, seen))
         if seen.links > 1 and not isinstance(kid, Directory):
             self._linked(node, name, seen, kind)
 
@@ -468,52 +444,3 @@ class Judge:
     def watch_root(self, root: Root, handle: Handle) -> int:
         """Watch the directory of a root. Returns the number of its watch; raises OSError."""
         return self._port.add_watch(handle, ROOT_MASK | self.rules.mask)
-
-
-def difference(
-    before: Stat | None, seen: Stat, audit: bool
-) -> Literal["written", "attributes_changed"] | None:
-    """
-    What an entry that kept its name and type went through.
-
-    Args:
-        before: as published; None where nothing could be published of it.
-        audit: whether content that changed without a close counts.
-    """
-    regular = stat.S_ISREG(seen.mode)
-    if before is None:
-        return "written" if regular else "attributes_changed"
-    if regular and before.inode != seen.inode:
-        return "written"
-    if regular and audit and (before.size, before.mtime) != (seen.size, seen.mtime):
-        return "written"
-    if (before.mode, before.uid, before.gid) != (seen.mode, seen.uid, seen.gid):
-        return "attributes_changed"
-    if regular and audit and before.ctime != seen.ctime:
-        return "attributes_changed"
-    return None
-
-
-def fingerprint(seen: Stat) -> tuple[int, int, int, int]:
-    """What must stay the same for a file to be complete: at most one ``ready`` for each."""
-    return (seen.inode, seen.size, seen.mtime, seen.ctime)
-
-
-def _replaced(before: Stat, seen: Stat) -> bool:
-    return before.inode != seen.inode or before.target != seen.target
-
-
-def _published(row: Row | None, seen: Stat) -> Stat:
-    """
-    The stat to remember where only attributes were published.
-
-    Size and time stay as they were where the content may have changed as well: the next resync shall find
-    it. A time of modification before the last known change was set by hand (tar, cp -p), and is no such
-    sign.
-    """
-    before = row.stat if row else None
-    if before is None or not stat.S_ISREG(seen.mode):
-        return seen
-    if before.size == seen.size and seen.mtime <= before.ctime:
-        return seen
-    return seen._replace(size=before.size, mtime=before.mtime)

@@ -10,8 +10,8 @@ from __future__ import annotations
 import stat
 
 from inotify_bridge.capture.change import Stat
+from inotify_bridge.capture.difference import fingerprint
 from inotify_bridge.capture.doors import Doors
-from inotify_bridge.capture.judge import fingerprint
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem
 from inotify_bridge.capture.tree import Directory

@@ -26,13 +26,14 @@ from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.hints import Hints
 from inotify_bridge.capture.index import Index
 from inotify_bridge.capture.inotify import records
-from inotify_bridge.capture.judge import Judge, Rules
+from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.model import Batch, Model
 from inotify_bridge.capture.port import FileSystem, Handle
 from inotify_bridge.capture.ready import Ready
 from inotify_bridge.capture.renames import Renames
 from inotify_bridge.capture.resync import Finished, Reason, Resyncs
 from inotify_bridge.capture.roots import Roots
+from inotify_bridge.capture.rules import Rules
 from inotify_bridge.capture.scanner import Scan, Scanner
 from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, type_of
 from inotify_bridge.capture.tree import Root as TreeRoot

@@ -1,0 +1,58 @@
+"""How an entry differs from what was published about it."""
+
+from __future__ import annotations
+
+import stat
+from typing import Literal
+
+from inotify_bridge.capture.change import Stat
+from inotify_bridge.capture.index import Row
+
+
+def difference(
+    before: Stat | None, seen: Stat, audit: bool
+) -> Literal["written", "attributes_changed"] | None:
+    """
+    What an entry that kept its name and type went through.
+
+    Args:
+        before: as published; None where nothing could be published of it.
+        audit: whether content that changed without a close counts.
+    """
+    regular = stat.S_ISREG(seen.mode)
+    if before is None:
+        return "written" if regular else "attributes_changed"
+    if regular and before.inode != seen.inode:
+        return "written"
+    if regular and audit and (before.size, before.mtime) != (seen.size, seen.mtime):
+        return "written"
+    if (before.mode, before.uid, before.gid) != (seen.mode, seen.uid, seen.gid):
+        return "attributes_changed"
+    if regular and audit and before.ctime != seen.ctime:
+        return "attributes_changed"
+    return None
+
+
+def fingerprint(seen: Stat) -> tuple[int, int, int, int]:
+    """What must stay the same for a file to be complete: at most one ``ready`` for each."""
+    return (seen.inode, seen.size, seen.mtime, seen.ctime)
+
+
+def replaced(before: Stat, seen: Stat) -> bool:
+    return before.inode != seen.inode or before.target != seen.target
+
+
+def published(row: Row | None, seen: Stat) -> Stat:
+    """
+    The stat to remember where only attributes were published.
+
+    Size and time stay as they were where the content may have changed as well: the next resync shall find
+    it. A time of modification before the last known change was set by hand (tar, cp -p), and is no such
+    sign.
+    """
+    before = row.stat if row else None
+    if before is None or not stat.S_ISREG(seen.mode):
+        return seen
+    if before.size == seen.size and seen.mtime <= before.ctime:
+        return seen
+    return seen._replace(size=before.size, mtime=before.mtime)
