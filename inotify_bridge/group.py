@@ -302,9 +302,9 @@ class Group:
 
     # -- how it is built
 
-    def _committed(self) -> None:
+    def _committed(self, epoch: str, messages: list[Message]) -> None:
         for relay in self.relays.values():
-            relay.wake()
+            relay.offer(epoch, messages)
 
     def _options(self) -> Options:
         config = self.config

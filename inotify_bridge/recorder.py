@@ -18,7 +18,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
-from inotify_bridge.capture.change import Notice
+from inotify_bridge.capture.change import Item, Notice
 from inotify_bridge.capture.constants import EVENT_NAMES
 from inotify_bridge.capture.filesystem import mounts_below
 from inotify_bridge.capture.model import Batch
@@ -37,6 +37,9 @@ BATCH_BYTES = 1 << 18
 """Raw bytes of the kernel that go into one batch, a read more at the most."""
 
 _ACKNOWLEDGE = 1.0
+_COUNT = 0.1
+"""Seconds between updates of the figures: they cost as much as a few events."""
+
 _BLOCKED = 0.5
 _RETRY = 1.0
 _PARK_TIMEOUT = 30.0
@@ -70,7 +73,7 @@ class Recorder:
 
     Args:
         store: used by the recorder's thread alone while it runs.
-        committed: called after every commit with new messages, on the recorder's thread.
+        committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
     """
 
@@ -81,7 +84,7 @@ class Recorder:
         reconciler: Reconciler,
         store: Store,
         metrics: GroupMetrics,
-        committed: Callable[[], None],
+        committed: Callable[[str, list[Message]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.turned_at = time.monotonic()
@@ -105,6 +108,7 @@ class Recorder:
         self._ages: deque[tuple[Position, float]] = deque()
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._pruned_at = 0.0
+        self._count_at = 0.0
         self._interrupted = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"recorder-{stream.group}", daemon=True)
 
@@ -240,6 +244,8 @@ class Recorder:
         due = [now + TURN_SECONDS]
         if self._ages:
             due.append(now + _ACKNOWLEDGE)
+        if self._reconciler.records_read:
+            due.append(self._count_at)
         for moment in (self._reconciler.deadline, self._beat_at, self._finish_by and now + 0.01):
             if moment is not None:
                 due.append(moment)
@@ -285,28 +291,31 @@ class Recorder:
         """
         if batch.items or batch.writes:
             self._commit(batch)
-        self._count()
+        now = time.monotonic()
+        if now >= self._count_at:
+            self._count_at = now + _COUNT
+            self._count()
 
     def _commit(self, batch: Batch) -> None:
-        sequence, kinds = self._store.last_sequence, Counter[str]()
-        encode, key_of = self._encoder.encode, Message.pack
-        records: list[bytes] = []
-        for item in batch.items:
-            sequence += 1
-            if not isinstance(item, Notice):
-                kind, key, body = encode(item, sequence)
-            else:
-                kind, key, body = encode(self._complete(item), sequence)
-                self._tell(item)
-            kinds[kind] += 1
-            records.append(key_of(Message(sequence, item.time / 1e9, kind, key, body)))
+        messages = [
+            self._message(item, sequence)
+            for sequence, item in enumerate(batch.items, self._store.last_sequence + 1)
+        ]
+        records = [message.pack() for message in messages]
         while not self._committed_to_store(records, batch):
             if self._interrupted.wait(_RETRY) or (self._finish_by and time.monotonic() > self._finish_by):
                 return
-        if records:
+        if messages:
             self._ages.append((self._store.end, time.time()))
-            self._metrics.count_events(kinds)
-            self._committed()
+            self._metrics.count_events(Counter(message.kind for message in messages))
+            self._committed(self._store.epoch, messages)
+
+    def _message(self, item: Item, sequence: int) -> Message:
+        if isinstance(item, Notice):
+            item = self._complete(item)
+            self._tell(item)
+        kind, key, body = self._encoder.encode(item, sequence)
+        return Message(sequence, item.time / 1e9, kind, key, body)
 
     def _committed_to_store(self, records: list[bytes], batch: Batch) -> bool:
         try:

@@ -11,15 +11,19 @@ import logging
 import random
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
 from inotify_bridge.errors import SinkUnavailable
-from inotify_bridge.outbox.journal import Chunk, Position, Reader
+from inotify_bridge.outbox.journal import Position, Reader
 from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict
 
 PARKED_KIND: Final = "stream.event_parked"
 """Kind of the message that takes the place of a parked one; it is never parked itself."""
+
+_OFFERS: Final = 16
+_OFFERED_MESSAGES: Final = 500
 
 _log = logging.getLogger("inotify_bridge.relay")
 
@@ -144,6 +148,7 @@ class Relay:
 
         self._thread = threading.Thread(target=self._run, name=f"relay-{group}-{name}", daemon=True)
         self._news = threading.Event()
+        self._offered: deque[tuple[str, list[Message]]] = deque()
         self._stopping = threading.Event()
         self._aborted = threading.Event()
         self._deadline = float("inf")
@@ -174,6 +179,16 @@ class Relay:
 
     def wake(self) -> None:
         """The recorder has committed something."""
+        self._news.set()
+
+    def offer(self, epoch: str, messages: list[Message]) -> None:
+        """
+        The recorder has committed these: a relay that keeps up takes them from here and need not read them.
+
+        Few are kept. What is not, is in the journal; so is what takes the place of a parked message.
+        """
+        if len(messages) <= _OFFERED_MESSAGES and len(self._offered) < _OFFERS:
+            self._offered.append((epoch, messages))
         self._news.set()
 
     def stop(self, deadline: float) -> None:
@@ -260,29 +275,46 @@ class Relay:
         """Send one batch, or wait for one."""
         # Cleared before the look: what is committed after it wakes us again.
         self._news.clear()
-        chunk = reader.read(self._status.position, self._limits.batch_bytes, self._limits.batch_messages)
-        if chunk is not None:
-            self._deliver(chunk)
+        epoch, batch = self._at_hand() or self._read(reader)
+        if batch:
+            self._deliver(epoch, batch)
         elif self._stopping.is_set():
             self._drained = True
         else:
             self._news.wait()
 
-    def _deliver(self, chunk: Chunk) -> None:
-        batch = [Message.unpack(record) for record in chunk.records]
+    def _read(self, reader: Reader) -> tuple[str, list[Message]]:
+        chunk = reader.read(self._status.position, self._limits.batch_bytes, self._limits.batch_messages)
+        if chunk is None:
+            return "", []
+        return chunk.epoch, [Message.unpack(record) for record in chunk.records]
+
+    def _at_hand(self) -> tuple[str, list[Message]] | None:
+        """What comes next, where it was offered; nothing where the journal has to be read."""
+        epoch, sequence = self._status.position
+        batch: list[Message] = []
+        while self._offered and len(batch) < self._limits.batch_messages:
+            offered_epoch, messages = self._offered[0]
+            if (offered_epoch, messages[0].sequence) == (epoch, sequence + 1):
+                batch += messages
+                sequence = messages[-1].sequence
+            elif (offered_epoch, messages[-1].sequence) > (epoch, sequence):
+                break  # something before it was not offered
+            self._offered.popleft()
+        return (epoch, batch) if batch else None
+
+    def _deliver(self, epoch: str, batch: list[Message]) -> None:
         self._observer.sent(len(batch), sum(len(message.body) for message in batch))
         started = time.monotonic()
         outcomes = self._publish(batch)
         accepted = _accepted(outcomes)
         if accepted:
             self._confirm(
-                Position(chunk.epoch, chunk.first + accepted - 1),
-                batch[:accepted],
-                time.monotonic() - started,
+                Position(epoch, batch[accepted - 1].sequence), batch[:accepted], time.monotonic() - started
             )
         if accepted < len(batch):
             self._observer.retried(len(batch) - accepted)
-            self._refused(chunk.epoch, batch[accepted:], outcomes[accepted:])
+            self._refused(epoch, batch[accepted:], outcomes[accepted:])
 
     def _publish(self, batch: list[Message]) -> Sequence[Outcome]:
         self._fly(len(batch))
