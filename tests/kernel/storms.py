@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import inspect
 import random
 import subprocess
 import sys
@@ -20,6 +21,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from tests.conftest import exclusive
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
@@ -100,15 +102,13 @@ def _types(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
 
 @contextlib.contextmanager
 def _queue(events: int) -> Iterator[None]:
-    """Another limit of the kernel's queue, of the whole machine; 0 leaves it."""
-    before = QUEUE_LIMIT.read_text()
-    if events:
-        QUEUE_LIMIT.write_text(f"{events}\n")
-    try:
+    """Another limit of the kernel's queue, under the lock of the tests that depend on it; 0 leaves it."""
+    if not events:
         yield
-    finally:
-        if events:
-            QUEUE_LIMIT.write_text(before)
+        return
+    with contextlib.contextmanager(inspect.unwrap(exclusive))() as set_limit:
+        set_limit(events)
+        yield
 
 
 @contextlib.contextmanager

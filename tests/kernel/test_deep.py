@@ -27,11 +27,11 @@ def _file(directory: int, name: str) -> None:
     os.close(fd)
 
 
-def test_deep_tree_found_at_the_start(ground: Ground, lagging: bool) -> None:
+def test_deep_tree_found_at_the_start(disk_ground: Ground, lagging: bool) -> None:
     """It is in the snapshot; a file at the bottom, a rename near the top and its removal are told."""
-    tree = ground.watched
+    tree = disk_ground.watched
     bottom = _dig(tree, LEVELS)
-    with Watching.watch(ground) as watching:
+    with Watching.watch(disk_ground) as watching:
         with watching.working(lagging):
             _file(bottom, "f")
             os.rename(tree / "d/d/d", tree / "moved")
@@ -49,13 +49,13 @@ def test_deep_tree_found_at_the_start(ground: Ground, lagging: bool) -> None:
     assert set(stream.replay()) == {b"d", b"d/d"}
 
 
-def test_deep_tree_made_while_watching(ground: Ground, lagging: bool) -> None:
+def test_deep_tree_made_while_watching(disk_ground: Ground, lagging: bool) -> None:
     """A deep chain made at once, and filled at its bottom, is found to its end."""
-    with Watching.watch(ground) as watching:
+    with Watching.watch(disk_ground) as watching:
         with watching.working(lagging):
-            bottom = _dig(ground.watched, LEVELS)
+            bottom = _dig(disk_ground.watched, LEVELS)
             _file(bottom, "f")
             os.close(bottom)
         stream = watching.finish()
     assert len(stream.replay()) == LEVELS + 1
-    assert stream.differences(ground.watched) == []
+    assert stream.differences(disk_ground.watched) == []

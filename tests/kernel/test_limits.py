@@ -51,6 +51,37 @@ def test_queue_overflows(ground: Ground, exclusive: Callable[[int], None]) -> No
     assert stream.moves() <= {"kept/elsewhere from moved"}
 
 
+def _made_again(directory: Path) -> bool:
+    """Remove an empty directory and make it again. Returns whether it has the same inode number."""
+    before = directory.stat().st_ino
+    directory.rmdir()
+    directory.mkdir()
+    return directory.stat().st_ino == before
+
+
+@pytest.mark.exclusive
+def test_same_inode_again_inside_an_overflow(disk_ground: Ground, exclusive: Callable[[int], None]) -> None:
+    """A directory with the number of the old one is a new one, also when no record told of the change."""
+    tree = disk_ground.watched
+    for number in range(20):
+        (tree / f"d{number}").mkdir()
+    limit = _lowered(exclusive)
+    with Watching.watch(disk_ground) as watching:
+        with watching.working(lagging=True):
+            for number in range(limit):
+                (tree / f"f{number}").write_text("text")
+            same = [_made_again(tree / f"d{number}") for number in range(20)]
+        if not any(same):
+            pytest.skip("this file system does not use the numbers of inodes again at once")
+        watching.wait_until(lambda stream: stream.resyncs()["overflow"] > 0, "the resync")
+        for number in range(20):
+            (tree / f"d{number}/later").write_text("text")
+        stream = watching.finish()
+    assert stream.resyncs()["overflow"] > 0
+    assert stream.differences(tree) == []
+    assert {f"d{number}/later" for number in range(20)} <= stream.paths("written")
+
+
 @pytest.mark.exclusive
 def test_queue_overflows_again_and_again(ground: Ground, exclusive: Callable[[int], None]) -> None:
     """Overflows while a resync runs or waits end in a stream that is what the disk shows."""
@@ -88,6 +119,7 @@ def test_no_watch_left(disk_ground: Ground) -> None:
         watching.wait_until(lambda stream: stream.paths("written") >= wanted, "every file")
         assert watching.get("/livez")[0] == 200
         assert watching.get("/readyz")[0] == 200
+        assert watching.get("/startupz")[0] == 200, "every directory is watched or polled"
         assert _metric(watching, "inotify_bridge_watches_uncovered") == 81
         set_watches(watching.pid, 1000)
         watching.wait_for("coverage_restored", 81)

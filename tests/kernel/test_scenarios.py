@@ -109,6 +109,38 @@ def test_old_deletion_over_a_newer_directory(ground: Ground, lagging: bool) -> N
     assert "directory.deleted d" not in stream.after("resync_completed").told()[1:]
 
 
+def test_directory_made_filled_and_renamed_at_once(ground: Ground, lagging: bool) -> None:
+    """A directory may have another name before anybody could look at the first: nothing in it is missed."""
+    tree = ground.watched
+    with Watching.watch(ground) as watching:
+        with watching.working(lagging):
+            for turn in range(30):
+                (tree / "new/a/b").mkdir(parents=True)
+                _write(tree / f"new/a/b/f{turn}")
+                os.rename(tree / "new", tree / f"d{turn}")
+                _write(tree / f"d{turn}/a/g")
+        stream = watching.finish()
+    assert stream.differences(tree) == []
+    files = {f"d{turn}/a/{name}" for turn in range(30) for name in (f"b/f{turn}", "g")}
+    told = {line.split()[1] for line in stream.told() if line.startswith(("file.written", "directory.moved"))}
+    assert all(file in told or file.split("/")[0] in told for file in files)
+
+
+def test_log_rotated_while_it_is_open(ground: Ground, lagging: bool) -> None:
+    """A file that is written under one name and closed under another is told under the name it has then."""
+    tree = ground.watched
+    with Watching.watch(ground) as watching:
+        with watching.working(lagging), (tree / "log").open("w") as log:
+            log.write("one")
+            log.flush()
+            os.rename(tree / "log", tree / "log.1")
+            _write(tree / "log", "new")
+            log.write("two")
+        stream = watching.finish()
+    assert stream.differences(tree) == []
+    assert stream.paths("written") >= {"log", "log.1"}
+
+
 def test_directories_chase_each_other(ground: Ground, lagging: bool) -> None:
     """Names that go round in a ring, again and again, end where the disk has them."""
     tree = ground.watched
