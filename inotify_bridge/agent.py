@@ -68,7 +68,7 @@ class Agent:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry, *_labels(config))
         self.metrics.follow_limits(_queue_limit, _watch_limit)
-        self.view = StatusView(self, path)
+        self.view = StatusView(self.groups, lambda: self.config, path)
         self.web: WebServer | None = None
         if http:
             register_process_metrics(self.registry)

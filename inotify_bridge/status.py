@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from inotify_bridge import __version__
-from inotify_bridge.config.model import SinkEntry
+from inotify_bridge.config.model import Config, SinkEntry
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.group import Group
 from inotify_bridge.web.view import (
@@ -25,9 +24,6 @@ from inotify_bridge.web.view import (
     UncoveredStatus,
 )
 
-if TYPE_CHECKING:
-    from inotify_bridge.agent import Agent
-
 _UNCOVERED_SHOWN = 100
 
 
@@ -36,11 +32,14 @@ class StatusView:
     Fulfils `web.view.AgentView`. Reads the figures of running threads without stopping them.
 
     Args:
+        groups: those that run, by name; changed by the agent.
+        config: the configuration in force.
         path: of the configuration file.
     """
 
-    def __init__(self, agent: Agent, path: Path | None) -> None:
-        self._agent = agent
+    def __init__(self, groups: Mapping[str, Group], config: Callable[[], Config], path: Path | None) -> None:
+        self._running = groups
+        self._config = config
         self._path = path
         self._started_at = time.time()
         self._loaded_at = self._started_at
@@ -72,10 +71,10 @@ class StatusView:
         return self.ready()
 
     def _none_yet(self) -> list[str]:
-        return [] if len(self._groups()) == len(self._agent.config.watch_groups) else ["starting"]
+        return [] if len(self._groups()) == len(self._config().watch_groups) else ["starting"]
 
     def _groups(self) -> list[Group]:
-        return list(self._agent.groups.values())
+        return list(self._running.values())
 
     # -- status
 
@@ -138,7 +137,7 @@ class StatusView:
 
     def _sink(self, group: Group, name: str) -> SinkStatus:
         relay = group.relays[name].status
-        entry: SinkEntry = self._agent.config.sink(name)
+        entry: SinkEntry = self._config().sink(name)
         return {
             "name": name,
             "type": entry.type,
