@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -26,6 +26,7 @@ class Running:
         arguments: of ``inotify-bridge``, or of `program`.
         directory: for what it writes, ``NAME.out`` and ``NAME.err``; also its current directory.
         stdout: where its standard output goes instead of the file.
+        environ: variables besides those of this process.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class Running:
         directory: Path,
         program: Sequence[str] = PROGRAM,
         stdout: int | IO[bytes] | None = None,
-        **environ: str,
+        environ: Mapping[str, str] | None = None,
     ) -> None:
         number = len(list(directory.glob("child-*.err")))
         self._out = directory / f"child-{number}.out"
@@ -43,7 +44,7 @@ class Running:
             self.process = subprocess.Popen(
                 [*program, *arguments],
                 cwd=directory,
-                env={**os.environ, "PYTHONWARNINGS": "error", **environ},
+                env={**os.environ, "PYTHONWARNINGS": "error", **(environ or {})},
                 stdin=subprocess.DEVNULL,
                 stdout=out if stdout is None else stdout,
                 stderr=err,
