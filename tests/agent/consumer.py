@@ -55,10 +55,10 @@ def of_kafka(bootstrap: str, topic: str) -> Iterator[bytes]:
     consumer = Consumer({**settings, "log_level": 0, "fetch.wait.max.ms": 10})
     consumer.assign([TopicPartition(topic, 0, 0)])
     while True:
-        for message in consumer.consume(1000, timeout=0.01):
-            value = message.value()
-            if message.error() is None and value is not None:
-                yield value
+        message = consumer.poll(1.0)  # one by one: a list is only given when it is full or the time is over
+        value = None if message is None or message.error() is not None else message.value()
+        if value is not None:
+            yield value
 
 
 def write_down(messages: Iterator[bytes], out: IO[bytes], stops: int) -> None:

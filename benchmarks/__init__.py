@@ -1,0 +1,1 @@
+"""Measurements: every figure stands beside that of a peer, taken in the same run on the same machine."""
