@@ -25,8 +25,6 @@ from tests.conftest import exclusive
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
-QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
-
 
 class Told(NamedTuple):
     """What came of a storm."""
