@@ -21,7 +21,7 @@ from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 
-from inotify_bridge.config.model import Config, SinkEntry
+from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.errors import BridgeError, ConfigError
 from inotify_bridge.group import Group, MakeSink
 from inotify_bridge.metrics import Metrics, register_process_metrics
@@ -98,7 +98,7 @@ class Agent:
         self._supervisor.start()
 
     def _start_group(self, config: Config, name: str) -> None:
-        wanted = next(group for group in config.watch_groups if group.name == name)
+        wanted = _group_of(config, name)
         group = Group(
             wanted, config, self.metrics, self._make_sink, lambda what, error: self._died(group, what, error)
         )
@@ -156,8 +156,8 @@ class Agent:
         """
         Put another configuration in force, as far as that can be done without a restart.
 
-        Groups that changed are drained and started anew, with a new epoch; those that did not go on
-        untouched.
+        A group whose source, roots or sinks changed is drained and started anew, with a new epoch. One that
+        is to watch in another way goes on with its stream. The others are left alone.
 
         Raises:
             ConfigError: something was changed that needs a restart; the old configuration stays.
@@ -167,6 +167,12 @@ class Agent:
         except ConfigError:
             self.reload_failed()
             raise
+        adjusted = [
+            group
+            for name, group in self.groups.items()
+            if _signature(self.config, name) == _signature(config, name)
+            and _manner(self.config, name) != _manner(config, name)
+        ]
         changed = [
             group
             for name, group in self.groups.items()
@@ -175,12 +181,14 @@ class Agent:
         self._stop_groups(changed)
         self.config = config
         self.metrics.configure(*_labels(config))
-        for group in config.watch_groups:
-            if group.name not in self.groups:
-                self._start_group(config, group.name)
+        for group in adjusted:
+            group.reconfigure(_group_of(config, group.config.name), config)
+        for wanted in config.watch_groups:
+            if wanted.name not in self.groups:
+                self._start_group(config, wanted.name)
         self.metrics.reloaded(True, time.time())
         self.view.reloaded(None)
-        _log.info("configuration reloaded: %d groups changed", len(changed))
+        _log.info("configuration reloaded: %d groups started anew, %d adjusted", len(changed), len(adjusted))
 
     def reload_failed(self, error: str = "refused") -> None:
         """Note that a new configuration was not taken."""
@@ -258,12 +266,22 @@ def _labels(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     return groups, [(group.name, sink) for group in config.watch_groups for sink in group.sinks]
 
 
+def _group_of(config: Config, name: str) -> WatchGroup:
+    return next(group for group in config.watch_groups if group.name == name)
+
+
 def _signature(config: Config, name: str) -> object:
-    """Everything that a group's stream depends on; equal where a group need not be started anew."""
+    """What a group's stream is: where that changes, the group is started anew, with a new epoch."""
     group = next((group for group in config.watch_groups if group.name == name), None)
     if group is None:
         return None
-    return group, [config.sink(sink) for sink in group.sinks], config.events, config.state, config.capture
+    sinks = [config.sink(sink) for sink in group.sinks]
+    return group.paths, group.snapshot, sinks, config.events, config.state
+
+
+def _manner(config: Config, name: str) -> object:
+    """How a group watches: all the rest."""
+    return _group_of(config, name), config.capture
 
 
 def _refuse_unreloadable(old: Config, new: Config) -> None:

@@ -160,6 +160,8 @@ class Group:
             reconciler,
             store,
             metrics,
+            {name: self._all_metrics.relay(self.config.name, name) for name in self.config.sinks},
+            lambda: notifier.turned_at,
             self._committed,
             lambda error: self._died("recorder", error),
         )
@@ -226,6 +228,23 @@ class Group:
             relay.abort()
         if self._threads is not None:
             self._threads.recorder.interrupt()
+
+    def reconfigure(self, config: WatchGroup, whole: Config) -> None:
+        """
+        Watch in another way: other filters, kinds, intervals.
+
+        The stream goes on, and a resync publishes the names that entered or left. Source, roots and sinks stay.
+        """
+        assert self._threads is not None
+        self.stop_reading()
+        self._threads.recorder.finish(time.monotonic() + _JOIN, stopped=False)
+        if not self._threads.recorder.join(2 * _JOIN):
+            self._threads.recorder.interrupt()
+            self._threads.recorder.join(_JOIN)
+        self._threads.inotify.close()
+        self.config, self._whole = config, whole
+        self.stopping = False
+        self._start_threads("reload")
 
     def restart(self) -> None:
         """Build inotify instance and threads anew after one of them died, and compare everything."""
@@ -317,6 +336,7 @@ class Group:
             resync_interval=config.resync_interval,
             settle=config.ready.settle,
             snapshot=config.snapshot == "initial",
+            whole_moves=self._whole.events.partition_by == "group",
         )
 
     def _stream(self) -> Stream:

@@ -29,7 +29,7 @@ from inotify_bridge.events.digest import Digest
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.events.parking import parked
-from inotify_bridge.metrics import GroupMetrics
+from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.sinks.base import Message, Outcome
 
@@ -73,6 +73,8 @@ class Recorder:
 
     Args:
         store: used by the recorder's thread alone while it runs.
+        sinks: the figures of each sink's lag.
+        notifier_turned_at: when the notifier's loop turned last, monotonic seconds.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
     """
@@ -84,6 +86,8 @@ class Recorder:
         reconciler: Reconciler,
         store: Store,
         metrics: GroupMetrics,
+        sinks: Mapping[str, RelayMetrics],
+        notifier_turned_at: Callable[[], float],
         committed: Callable[[str, list[Message]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
@@ -98,11 +102,14 @@ class Recorder:
         self._reconciler = reconciler
         self._store = store
         self._metrics = metrics
+        self._sinks = sinks
+        self._notifier_turned_at = notifier_turned_at
         self._committed = committed
         self._failed = failed
         self._encoder = self._new_encoder()
         self._reason: Reason = "start"
         self._finish_by: float | None = None
+        self._say_stopped = True
         self._barriers: list[Barrier] = []
         self._acknowledged: dict[str, Position] = {}
         self._ages: deque[tuple[Position, float]] = deque()
@@ -134,8 +141,15 @@ class Recorder:
         self._reason = reason
         self._thread.start()
 
-    def finish(self, deadline: float) -> None:
-        """Record what was read, say ``stream.stopped`` and end; `deadline` in monotonic seconds."""
+    def finish(self, deadline: float, stopped: bool = True) -> None:
+        """
+        Record what was read and end.
+
+        Args:
+            deadline: in monotonic seconds.
+            stopped: whether the stream says ``stopped``; not where another recorder goes on with it at once.
+        """
+        self._say_stopped = stopped
         self._finish_by = deadline
         self._inbox.call(lambda: None)
 
@@ -254,6 +268,7 @@ class Recorder:
     def _take(self, entries: list[Entry]) -> None:
         for entry in entries:
             if isinstance(entry, Chunk):
+                self._metrics.kernel_read(len(entry.data))
                 self._reconciler.feed(*entry)
             elif isinstance(entry, MountsChanged):
                 self._reconciler.mounts_changed(mounts_below)
@@ -278,7 +293,8 @@ class Recorder:
     def _end(self) -> None:
         if not self._interrupted.is_set():
             batch = self._reconciler.close_batch(backlog=False)
-            self._record(Batch([*batch.items, Notice("stopped", time.time_ns())], batch.writes))
+            stopped = [Notice("stopped", time.time_ns())] if self._say_stopped else []
+            self._record(Batch([*batch.items, *stopped], batch.writes))
         for barrier in self._barriers:
             barrier.passed.set()
 
@@ -380,12 +396,19 @@ class Recorder:
             metrics.count_kernel_events(names)
         metrics.watches(reconciler.watches, reconciler.uncovered_count)
         metrics.consistent(reconciler.consistent and self.snapshot_done.is_set())
-        metrics.recorder_turned(time.time())
+        now = time.time()
+        metrics.recorder_turned(now)
+        metrics.notifier_turned(now - (time.monotonic() - self._notifier_turned_at()))
         self._count_outbox()
 
     def _count_outbox(self) -> None:
         oldest = self._ages[0][1] if self._ages else None
         self._metrics.outbox(self.lag(), self._store.live_bytes, oldest)
+        slowest = self._store.slowest()
+        for name, sink in self._sinks.items():
+            position = self._store.watermark(name)
+            sink.lag(self._behind(position))
+            sink.blocking(self.blocked and position == slowest)
 
     def oldest_age(self) -> float:
         """
@@ -398,8 +421,10 @@ class Recorder:
 
     def lag(self) -> int:
         """Messages in the journal that some sink has not confirmed (of the present epoch)."""
-        slowest = self._store.slowest()
-        return self._store.last_sequence - (slowest.sequence if slowest.epoch == self._store.epoch else 0)
+        return self._behind(self._store.slowest())
+
+    def _behind(self, position: Position) -> int:
+        return self._store.last_sequence - (position.sequence if position.epoch == self._store.epoch else 0)
 
     # -- the journal's end
 
@@ -430,6 +455,7 @@ class Recorder:
         if blocked == self.blocked:
             return
         self.blocked = blocked
+        self._count_outbox()
         self._metrics.outbox_blocked(blocked)
         if blocked:
             _log.warning("the journal is full: reading waits for the slowest sink", extra=self._fields)

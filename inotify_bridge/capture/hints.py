@@ -213,6 +213,9 @@ class Hints:
             # mv Z/d Y, and Z is known below Y: Y has gone elsewhere before. The name is adopted anew.
             self._model.drop(node, name)
             return False
+        if is_directory and not self._judge.rules.whole_moves:
+            self._model.drop(held.node, held.name)
+            return False
         if isinstance(held.kid, Directory) and (
             inside(node, held.kid) or not self._leads(node, name, held.kid)
         ):

@@ -403,6 +403,9 @@ class Judge:
             # mv Z/d Y onto its own former ancestor's name: nothing to move, the name is adopted anew.
             self.model.drop(node, name)
             self.doubt(node, name)
+        elif not self.rules.whole_moves:
+            self.model.drop(other.parent, other.name)
+            self.doubt(node, name)
         else:
             self.model.move(other.parent, other.name, node, name)
             self.doubt(node, name)

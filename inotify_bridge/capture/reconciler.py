@@ -15,19 +15,18 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from inotify_bridge.capture.change import Change, Kind
+from inotify_bridge.capture.change import Change
 from inotify_bridge.capture.constants import IN_MODIFY, IN_Q_OVERFLOW
 from inotify_bridge.capture.coverage import Coverage
 from inotify_bridge.capture.doors import Doors
-from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.hints import Hints
 from inotify_bridge.capture.index import Index
 from inotify_bridge.capture.inotify import records
 from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.model import Batch, Model
+from inotify_bridge.capture.options import Options, Root
 from inotify_bridge.capture.port import FileSystem, Handle
 from inotify_bridge.capture.ready import Ready
 from inotify_bridge.capture.renames import Renames
@@ -50,42 +49,6 @@ _SLICE_STEPS = 1_000
 _ROUNDS = 4
 _PUT_OFF_AT_MOST = 1.0
 _OVERLOOKED_BITS = 0xFFFF
-
-
-@dataclass(frozen=True, slots=True)
-class Root:
-    """
-    A directory to watch.
-
-    Args:
-        path: absolute, raw bytes.
-        name: what its paths begin with in the stream; empty for the only root of a group.
-        only: names of files, where the operator named files in this directory: nothing else counts.
-    """
-
-    path: bytes
-    name: bytes = b""
-    only: frozenset[bytes] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """
-    How a group is watched; times in seconds.
-
-    Args:
-        snapshot: whether what is there at the first start is published.
-        resync_interval: 0 for no audit.
-    """
-
-    kinds: frozenset[Kind] = frozenset(("created", "written", "attributes_changed", "moved", "deleted"))
-    recursive: bool = True
-    one_file_system: bool = False
-    filters: Filters = field(default_factory=Filters)
-    poll_interval: float = 10.0
-    resync_interval: float = 0.0
-    settle: float = 2.0
-    snapshot: bool = True
 
 
 _Place: TypeAlias = tuple[Directory, bytes]
@@ -112,7 +75,9 @@ class Reconciler:
         self._doors = Doors(port)
         self._coverage = Coverage(self._model, options.poll_interval)
         wanted = IN_MODIFY if {"modified", "ready"} & options.kinds else 0
-        rules = Rules(options.recursive, options.one_file_system, options.filters, wanted)
+        rules = Rules(
+            options.recursive, options.one_file_system, options.filters, wanted, options.whole_moves
+        )
         self._judge = Judge(self._model, port, self._doors, self._coverage, rules)
         self._scanner = Scanner(self._model, self._judge, self._doors, port, self._coverage, index)
         self._adoptions = Scan("scan", deep=False, audit=False)
@@ -286,8 +251,8 @@ class Reconciler:
 
     @property
     def consistent(self) -> bool:
-        """No resync is running or waiting: the stream is not known to lack anything."""
-        return self._resyncs.idle
+        """The stream is not known to lack anything: no loss is being repaired, and no root is lost."""
+        return self._resyncs.sound and not any(root.lost for root in self._model.tree.roots)
 
     # -- what it is
 

@@ -21,6 +21,9 @@ Reason: TypeAlias = Literal[
     "start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal"
 ]
 
+# Asked for without a sign that something is missing.
+_NO_LOSS = {None, "audit", "requested", "reload"}
+
 _SPACING = 1.0
 _SPACING_AT_MOST = 60.0
 
@@ -70,9 +73,10 @@ class Resyncs:
         return self._running is None and self._queued is None
 
     @property
-    def running(self) -> bool:
-        """A bracket is open."""
-        return self._running is not None
+    def sound(self) -> bool:
+        """What runs or waits, if anything, is not there because of a loss."""
+        running = self._running.reason if self._running is not None else None
+        return {running, self._queued} <= _NO_LOSS
 
     @property
     def deadline(self) -> float | None:

@@ -19,12 +19,15 @@ class Rules:
         one_file_system: whether other mounts are left out.
         filters: by path.
         mask: more mask bits than the directories' own (IN_MODIFY where it is needed).
+        whole_moves: whether a directory is moved with all below it; if not, every path of it is deleted and
+            created, for streams that keep the order of each path alone.
     """
 
     recursive: bool
     one_file_system: bool
     filters: Filters
     mask: int
+    whole_moves: bool
 
     def admits(self, model: Model, node: Directory, name: bytes, is_directory: bool) -> bool:
         """Whether an entry belongs to the tree."""
