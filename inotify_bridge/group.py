@@ -233,7 +233,8 @@ class Group:
         """
         Watch in another way: other filters, kinds, intervals.
 
-        The stream goes on, and a resync publishes the names that entered or left. Source, roots and sinks stay.
+        The stream goes on, and a resync publishes the names that entered or left. Source, roots and sinks
+        stay.
         """
         assert self._threads is not None
         self.stop_reading()
