@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchmarks import burst, percall
+from benchmarks import burst, endtoend, idle, kafka, latency, percall, rabbitmq, setup, throughput
 from benchmarks.report import machine
 
 
@@ -12,14 +12,31 @@ from benchmarks.report import machine
 @click.pass_context
 def main(context: click.Context) -> None:
     """Measure. Without a command: everything in a short form."""
-    if context.invoked_subcommand is None:
-        machine()
-        burst.run(30_000, kafka=True)
-        percall.run(8)
+    if context.invoked_subcommand is not None:
+        return
+    machine()
+    burst.run(33_334, kafka=True)
+    percall.run(8)
+    latency.run(latency.Load(rate=1000, seconds=5))
+    throughput.run(20_000)
+    setup.run(10_000, 100_000)
+    idle.run(10)
+    for broker in ("rabbitmq", "kafka"):
+        endtoend.run(endtoend.Campaign(events=20_000, outage=0), broker)
 
 
-for module in (burst, percall):
-    main.add_command(module.main)
+for name, command in {
+    "burst": burst.main,
+    "endtoend": endtoend.main,
+    "idle": idle.main,
+    "kafka": kafka.main,
+    "latency": latency.main,
+    "percall": percall.main,
+    "rabbitmq": rabbitmq.main,
+    "setup": setup.main,
+    "throughput": throughput.main,
+}.items():
+    main.add_command(command, name)
 
 
 if __name__ == "__main__":

@@ -46,3 +46,11 @@ def inotifywait(*arguments: str) -> Sequence[str] | None:
         click.echo("inotifywait (Debian: inotify-tools) is not installed: it is left out", err=True)
         return None
     return ["inotifywait", "-m", "-r", *arguments]
+
+
+def kcat(*arguments: str) -> Sequence[str] | None:
+    """The command; None, with a word why, where it is not installed."""
+    if shutil.which("kcat") is None:
+        click.echo("kcat (Debian: kcat) is not installed: it is left out", err=True)
+        return None
+    return ["kcat", *arguments]

@@ -67,15 +67,15 @@ class Place(ABC):
 
 
 class Consuming:
-    """A consumer at work."""
+    """A consumer at work, which writes to `file`."""
 
     def __init__(self, process: subprocess.Popen[bytes], out: Path) -> None:
         self._process = process
-        self._out = out
+        self.file = out
 
     def seen(self) -> Arrivals:
         """What has come until now."""
-        return Arrivals.read(self._out)
+        return Arrivals.read(self.file)
 
     def finished(self, within: float = ARRIVAL_SECONDS) -> Arrivals:
         """Wait for its end; everything that came."""
