@@ -141,8 +141,6 @@ class Agent:
         _together(lambda group: left.append(group.stop_relaying(deadline)), groups)
         for group in groups:
             self.groups.pop(group.config.name, None)
-        if sum(left):
-            _log.warning("%d messages are left undelivered", sum(left))
         return sum(left)
 
     def abort(self) -> None:

@@ -374,7 +374,7 @@ class Recorder:
         elif notice.kind == "root_lost":
             _log.error("root lost (%s): %s", data["error"], path or "the only root", extra=fields)
         else:
-            _log.info("stream.%s %s", notice.kind, path, extra=fields)
+            _log.info("stream.%s%s", notice.kind, f" {path}" if path else "", extra=fields)
 
     def _resync_completed(self, notice: Notice) -> None:
         data = notice.data

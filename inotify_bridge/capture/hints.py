@@ -160,6 +160,8 @@ class Hints:
             identity = Identity(node.device, int(unnamed[1]))
         if identity is not None:
             self._judge.link_changed(identity, kind)
+            if kind == "written":
+                self._judge.closed_elsewhere.add(identity)
 
     def _deleted(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
         kid = node.kids.get(name)

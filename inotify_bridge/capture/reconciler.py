@@ -348,6 +348,7 @@ class Reconciler:
                 node = self._model.tree.by_number.get(number)
                 if node is not None:
                     self._judge.look_at_link(node, name, self._door(node), identity, kind)
+        self._judge.closed_elsewhere.clear()
 
     def _check_doubts(self) -> None:
         """Check the names that stayed in doubt: what explains them would have come by now."""

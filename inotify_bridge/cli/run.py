@@ -57,5 +57,7 @@ def _run(path: Path, loaded: object) -> int:
     signals = Signals(agent, reload)
     agent.start()
     signals.wait()
-    agent.stop()
+    left = signals.stop()
+    if left:
+        _log.warning("%d messages are left undelivered", left)
     return 0

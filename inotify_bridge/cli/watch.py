@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from inotify_bridge.capture.change import Kind
-from inotify_bridge.errors import BridgeError, SinkUnavailable
+from inotify_bridge.errors import BridgeError, SinkUnavailable, UsageError
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
 from inotify_bridge.sinks.stdout import LineWriter, StdoutSink
 
@@ -99,13 +99,18 @@ def _check(path: str) -> None:
 
 
 def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
+    from pydantic import ValidationError
+
     from inotify_bridge.agent import Agent
     from inotify_bridge.cli.process import Signals
     from inotify_bridge.config import Config
 
-    config = Config.model_validate(
-        {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
-    )
+    try:
+        config = Config.model_validate(
+            {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
+        )
+    except ValidationError as error:
+        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
     printers: list[Printer] = []
 
     def make_sink(_: SinkEntry, context: SinkContext) -> Printer:
@@ -120,9 +125,9 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     signals.wait()
     if gone.is_set() or any(printer.ended for printer in printers):
         agent.abort()
-        agent.stop(0.0)
+        signals.stop(0.0)
     else:
-        agent.stop()
+        signals.stop()
     return 0
 
 

@@ -273,12 +273,13 @@ class Relay:
 
     def _turn(self, reader: Reader) -> None:
         """Send one batch, or wait for one."""
-        # Cleared before the look: what is committed after it wakes us again.
+        # Both before the look: what is committed after it wakes us again, and is not left behind by a stop.
         self._news.clear()
+        stopping = self._stopping.is_set()
         epoch, batch = self._at_hand() or self._read(reader)
         if batch:
             self._deliver(epoch, batch)
-        elif self._stopping.is_set():
+        elif stopping:
             self._drained = True
         else:
             self._news.wait()

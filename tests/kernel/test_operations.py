@@ -32,10 +32,6 @@ def _modes(case: Case) -> tuple[str, ...]:
     return ("stepwise",) if "resync" in case["do"] else ("running", "lagging", "stepwise")
 
 
-def _marks(case: Case) -> list[pytest.MarkDecorator]:
-    return [pytest.mark.xfail(reason=case["fault"], strict=True)] if "fault" in case else []
-
-
 def _slug(case: Case) -> str:
     return re.sub(r"[^a-z0-9]+", "-", case["name"].lower())
 
@@ -126,7 +122,7 @@ def table(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 @pytest.mark.parametrize(
     ("case", "mode"),
     [
-        pytest.param(case, mode, id=f"{_slug(case)}-{mode}", marks=_marks(case))
+        pytest.param(case, mode, id=f"{_slug(case)}-{mode}")
         for case in CASES
         for mode in _modes(case)
         if case.get("needs") != "root" or os.geteuid() == 0

@@ -230,10 +230,6 @@ def test_write_through_another_link_in_the_tree(ground: Ground, lagging: bool) -
     assert stream.differences(tree) == []
 
 
-@pytest.mark.xfail(
-    strict=False,
-    reason="the close is told under #inode; a file whose new size was seen before gets no `written`",
-)
 def test_unnamed_file_written_and_changed_after_it_got_a_name(ground: Ground, lagging: bool) -> None:
     """A file of O_TMPFILE stays ``#inode`` in the kernel's records: it is followed all the same."""
     tree = ground.watched

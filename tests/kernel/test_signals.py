@@ -5,15 +5,9 @@ from __future__ import annotations
 import os
 import signal
 
-import pytest
-
 from tests.kernel.watching import Ground, Watching
 
 
-@pytest.mark.xfail(
-    strict=True,
-    reason="a signal that the kernel gave to another thread does not wake the main thread from its lock",
-)
 def test_signal_to_any_thread_ends_it(disk_ground: Ground) -> None:
     """A signal of the process may be given to any of its threads: it ends the process all the same."""
     with Watching.run(disk_ground) as watching:
