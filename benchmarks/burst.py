@@ -15,6 +15,7 @@ import re
 import signal
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -28,11 +29,13 @@ from tests.agent.process import AgentProcess
 from tests.brokers import KafkaBroker
 from tests.waiting import eventually
 
-KINDS = (b".file.created.v1", b".file.written.v1", b".file.deleted.v1")
+KINDS = ("created", "written", "deleted")
 TOPIC = "inotify-bridge-burst"
 HEADER = ("watcher", "events", "lost", "overflows", "burst s", "to the end s", "µs CPU/event", "peak MB")
 PIECE = 1 << 24
 SECONDS = 900.0
+_KIND = re.compile(rb'"type":"[^"]*\.file\.([a-z_]+)\.v1"')
+_NUMBER = re.compile(rb'"sequence":"[0-9a-f]+-([0-9]+)"')
 
 Row = tuple[object, ...]
 
@@ -54,8 +57,7 @@ def watch(directory: Path, scratch: Path, count: int) -> Row:
         seconds = files.burst(directory, count)
         used = process.end().since(before)
         total = time.monotonic() - started
-    got, overflows = _counted(out)
-    return row("inotify-bridge watch > file", count, got, overflows, (seconds, total), used)
+    return _counted(out).row("inotify-bridge watch > file", count, (seconds, total), used)
 
 
 def to_kafka(broker: KafkaBroker, directory: Path, scratch: Path, count: int) -> Row:
@@ -71,8 +73,8 @@ def to_kafka(broker: KafkaBroker, directory: Path, scratch: Path, count: int) ->
         agent.signal(signal.SIGTERM)
         used = _usage_at_the_end(agent).since(before)
         total = time.monotonic() - started
-    got, overflows = _consumed(broker.plain_address)
-    return row("inotify-bridge run to Kafka", count, got, overflows, (seconds, total), used)
+    found = _consumed(broker.plain_address)
+    return found.row("inotify-bridge run to Kafka", count, (seconds, total), used)
 
 
 def bare_pyinotify(directory: Path, scratch: Path, count: int) -> Row | None:
@@ -110,14 +112,35 @@ def plain_inotifywait(directory: Path, scratch: Path, count: int) -> Row | None:
     return row("inotifywait -m -r > file", count, got, overflows, (seconds, total), used)
 
 
-def _counted(out: Path) -> tuple[int, int]:
-    """File events and resyncs after an overflow in JSON lines."""
-    got = overflows = 0
+class Count:
+    """File events by kind, and resyncs after an overflow."""
+
+    def __init__(self) -> None:
+        self.kinds: Counter[str] = Counter()
+        self.overflows = 0
+
+    def add(self, body: bytes) -> None:
+        """Look at one message."""
+        found = _KIND.search(body)
+        if found:
+            self.kinds[found[1].decode()] += 1
+        self.overflows += b'"reason":"overflow"' in body and b"resync_started" in body
+
+    def row(self, name: str, count: int, times: Sequence[float], used: Usage) -> Row:
+        """The line of the table; says on stderr which kind is not complete."""
+        if any(self.kinds[kind] != count for kind in KINDS):
+            click.echo(f"{name}: {count:,} of each expected, {dict(self.kinds)}", err=True)
+        got = sum(self.kinds[kind] for kind in KINDS)
+        return row(name, count, got, self.overflows, times, used)
+
+
+def _counted(out: Path) -> Count:
+    """What stands in JSON lines."""
+    count = Count()
     with out.open("rb") as lines:
         for line in lines:
-            got += any(kind in line for kind in KINDS)
-            overflows += b'"reason":"overflow"' in line and b"resync_started" in line
-    return got, overflows
+            count.add(line)
+    return count
 
 
 def _usage_at_the_end(agent: AgentProcess) -> Usage:
@@ -131,28 +154,25 @@ def _usage_at_the_end(agent: AgentProcess) -> Usage:
     return used
 
 
-def _consumed(address: str) -> tuple[int, int]:
-    """File events in the topic, each number once, and resyncs after an overflow."""
+def _consumed(address: str) -> Count:
+    """What stands in the topic, each number once."""
     settings = {"bootstrap.servers": address, "group.id": TOPIC, "enable.auto.commit": False}
     consumer = Consumer({**settings, "log_level": 0})
     _, end = consumer.get_watermark_offsets(TopicPartition(TOPIC, 0), timeout=30)
     consumer.assign([TopicPartition(TOPIC, 0, 0)])
-    number = re.compile(rb'"sequence":"[0-9a-f]+-([0-9]+)"')
-    seen = got = overflows = 0
-    at = 0
+    count, seen, at = Count(), 0, 0
     while at < end:
         for message in consumer.consume(10_000, timeout=1.0):
             if message.error() is not None:
                 raise KafkaException(message.error())
             body, at = message.value() or b"", (message.offset() or 0) + 1
-            found = number.search(body)
+            found = _NUMBER.search(body)
             if found is None or int(found[1]) != seen + 1:
                 continue  # it came again
             seen += 1
-            got += any(kind in body for kind in KINDS)
-            overflows += b'"reason":"overflow"' in body and b"resync_started" in body
+            count.add(body)
     consumer.close()
-    return got, overflows
+    return count
 
 
 def _quiet(file: Path) -> Callable[[], bool]:
