@@ -72,7 +72,9 @@ class Agent:
         self.web: WebServer | None = None
         if http:
             register_process_metrics(self.registry)
-            self.web = WebServer(config.http.listen, self.view, self.registry, self._token)
+            self.web = WebServer(
+                config.http.listen, self.view, self.registry, self._token, config.http.admin_socket
+            )
 
     # -- start and stop
 

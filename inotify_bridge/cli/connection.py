@@ -20,13 +20,14 @@ def connection(url: str, timeout: float) -> http.client.HTTPConnection:
     Raises:
         UsageError: `url` is neither.
     """
+    path = url.removeprefix("unix:")
+    if path and path != url:  # whole: in a file's name `?` and `#` mean themselves
+        return _UnixConnection(path, timeout)
     try:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
         raise _no_address(url) from None
-    if parts.scheme == "unix" and parts.path:
-        return _UnixConnection(parts.path, timeout)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == 0:
         raise _no_address(url)
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection

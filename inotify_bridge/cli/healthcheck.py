@@ -46,7 +46,7 @@ def _get(url: str, path: str) -> tuple[int, str]:
         asked.request("GET", path)
         response = asked.getresponse()
         body = response.read(_SHOWN_CHARACTERS).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException) as error:
+    except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name no DNS can hold
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnavailableError(
             f"no agent answers at {url}: {reason}", "is it running, and is this its http.listen?"

@@ -46,6 +46,7 @@ _MEMORY_BYTES: Final = 64 * 1024**2
 _URI_CHARACTERS: Final = re.compile(r"[A-Za-z0-9._~:/?#\[\]@!$&'()*+,;=%-]+")
 _LISTEN: Final = re.compile(r"(\[[0-9A-Fa-f:.%]+\]|[^\s:\[\]]*):(?P<port>[0-9]{1,5})")
 _PLACEHOLDERS: Final = {"host", "group"}
+_SOCKET_PATH_BYTES: Final = 107  # sun_path of unix(7) has 108, one of them ends it
 
 
 def _absolute(value: Any) -> bytes:
@@ -97,6 +98,16 @@ def _listen(value: str) -> str:
             "listen",
             "is no address and port",
             {"suggestion": "write 127.0.0.1:10477, 0.0.0.0:10477 or [::1]:10477"},
+        )
+    return value
+
+
+def _socket_path(value: str) -> str:
+    if not 0 < len(os.fsencode(value)) <= _SOCKET_PATH_BYTES or "\0" in value:
+        raise PydanticCustomError(
+            "socket_path",
+            "is no path that a socket can have",
+            {"suggestion": f"at most {_SOCKET_PATH_BYTES} bytes, for example /run/inotify-bridge/admin.sock"},
         )
     return value
 
@@ -280,16 +291,16 @@ class Events(Section):
 
 
 class Http(Section):
-    """Metrics, probes, status and operator signals."""
+    """Metrics, probes and status."""
 
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:10477"
     """Address and port, `:PORT` for all addresses; port 0 takes any free one and logs it."""
     admin_token: SecretStr | None = None
-    """Bearer token of the operator's signals; better: admin_token_file."""
+    """Bearer token of the page and the API, for other hosts; better: admin_token_file."""
     admin_token_file: str | None = None
     """File with the token."""
-    admin_socket: str | None = None
-    """Unix socket for the operator's signals, without a token."""
+    admin_socket: Annotated[str, AfterValidator(_socket_path)] | None = None
+    """Unix socket that answers the agent's own user without a token."""
 
     @model_validator(mode="after")
     def _one_token(self) -> Self:

@@ -8,13 +8,15 @@ import logging
 import re
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
 from waitress import create_server, wasyncore
 
 from inotify_bridge.errors import ConfigError, UnavailableError
+from inotify_bridge.log import escaped
+from inotify_bridge.web.admin_socket import AdminSocket
 from inotify_bridge.web.app import Access, App
 from inotify_bridge.web.view import AgentView
 
@@ -39,7 +41,8 @@ LIMITS: Final = {
     "log_socket_errors": False,
     "ident": "inotify-bridge",
 }
-
+# Workers of its own: the admin socket answers also while the others hang or are busy.
+ADMIN_LIMITS: Final = {**LIMITS, "threads": 2}
 
 _LISTEN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>[0-9]{1,5})")
 _BIND_HINTS: Final = {
@@ -58,13 +61,20 @@ class WebServer:
         view: the agent; asked on the server's threads.
         registry: what `/metrics` exposes.
         token: the bearer token in force, or None; asked at every request.
+        admin_socket: path of a Unix socket that answers the same, without a token, to this user alone; None:
+            there is none.
 
     `start` and `stop` come from one thread; `stop` may come without `start`, and is final.
     Threads: ``web`` and waitress's own workers.
     """
 
     def __init__(
-        self, listen: str, view: AgentView, registry: CollectorRegistry, token: Callable[[], str | None]
+        self,
+        listen: str,
+        view: AgentView,
+        registry: CollectorRegistry,
+        token: Callable[[], str | None],
+        admin_socket: str | None = None,
     ) -> None:
         self._host, self._wanted_port = parse_listen(listen)
         self._view = view
@@ -72,7 +82,8 @@ class WebServer:
         self._token = token
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
-        self._server: Any = None  # waitress publishes no types
+        self._admin = AdminSocket(admin_socket) if admin_socket is not None else None
+        self._servers: list[Any] = []  # waitress publishes no types
         self._descriptors: dict[int, Any] = {}
         self._address: tuple[str, int] | None = None
 
@@ -81,45 +92,57 @@ class WebServer:
         Bind, and serve on a thread.
 
         Raises:
-            UnavailableError: the address cannot be had.
+            UnavailableError: the address or the admin socket cannot be had.
         """
         if self._stopping.is_set():
             return
         bound = self._bind()
+        try:
+            admin = self._admin.bind(BACKLOG) if self._admin is not None else None
+        except BaseException:
+            bound.close()
+            raise
         self._address = bound.getsockname()[:2]
-        app = App(self._view, self._registry, self._access())
-        self._server = create_server(app, map=self._descriptors, sockets=[bound], **LIMITS)
+        self._add(bound, self._access(), LIMITS)
+        if admin is not None:
+            # The file's mode says who may ask, and no browser asks over a Unix socket.
+            self._add(admin, Access(hosts=None, needs_token=False, token=self._token), ADMIN_LIMITS)
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
         log.info("http: listening on %s", self.url)
+        if self._admin is not None:
+            log.info("http: listening on unix:%s", escaped(self._admin.path))
+
+    def _add(self, bound: socket.socket, access: Access, limits: Mapping[str, object]) -> None:
+        app = App(self._view, self._registry, access)
+        self._servers.append(create_server(app, map=self._descriptors, sockets=[bound], **limits))
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """
-        Finish the requests in hand and close every connection. Idempotent.
+        Finish the requests in hand, close every connection and remove the admin socket. Idempotent.
 
         Args:
             timeout: seconds for the requests; one that hangs longer in the agent is left behind, its thread
                 ends when the agent answers. Another `stop` then frees what was left.
         """
         self._stopping.set()
-        server, thread = self._server, self._thread
-        if server is None or thread is None:
+        if self._admin is not None:
+            self._admin.remove()
+        if not self._servers or self._thread is None:
             return
-        server.pull_trigger()
-        thread.join(timeout)
+        self._servers[0].pull_trigger()
+        self._thread.join(timeout)
         # The workers write their answers themselves and need no loop for it, but they pull the trigger: so
         # the descriptors go last.
-        workers = server.task_dispatcher
-        workers.shutdown(timeout=timeout)
-        if not workers.threads:
+        workers = [server.task_dispatcher for server in self._servers]
+        for each in workers:
+            each.shutdown(timeout=timeout)
+        if not any(each.threads for each in workers):
             wasyncore.close_all(self._descriptors, ignore_all=True)
-            self._server = None
+            self._servers = []
             return
-        # The worker that hangs will pull the trigger when it comes back: that descriptor must not become
-        # another file's meanwhile, so the trigger stays open.
-        server.socket.close()
-        for connection in list(server.active_channels.values()):
-            connection.close()
+        for server in self._servers:
+            _close_but_trigger(server)
 
     @property
     def port(self) -> int:
@@ -172,6 +195,13 @@ class WebServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         message = f"http: cannot listen on {host}:{self._wanted_port}: {exc.strerror or exc}"
         return UnavailableError(message, _BIND_HINTS.get(exc.errno or 0, "set http.listen"))
+
+
+def _close_but_trigger(server: Any) -> None:
+    """A worker that hangs will pull the trigger when it is back: its descriptor stays."""
+    server.socket.close()
+    for connection in list(server.active_channels.values()):
+        connection.close()
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

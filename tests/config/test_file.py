@@ -96,6 +96,13 @@ shutdown_timeout: 30s
     assert config.replicable(config.watch_groups[0])
 
 
+@pytest.mark.parametrize("path", ["", "a\\0b", "/run/" + "x" * 103, "/run/" + "ä" * 52])
+def test_what_is_no_path_of_a_socket(write: Write, path: str) -> None:
+    """An admin socket without a name, with a NUL in it or longer than the kernel takes is refused."""
+    with pytest.raises(ConfigErrors, match=r"http\.admin_socket: .*is no path that a socket can have"):
+        load(write(f'{GOOD}http: {{admin_socket: "{path}"}}\n'), {})
+
+
 def test_seven_errors_at_once(write: Write) -> None:
     """A file with seven errors of seven kinds reports all seven, in the order of their lines."""
     file = write("""\

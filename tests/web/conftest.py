@@ -23,13 +23,15 @@ def view() -> GivenView:
 
 @pytest.fixture
 def serve(view: GivenView) -> Iterator[ServerFactory]:
-    """Starts servers: ``serve(listen, token)``; on loopback, any port and without a token by default."""
+    """Starts servers: ``serve(listen, token, admin_socket)``; both None, and any port on loopback."""
     servers: list[WebServer] = []
 
-    def start(listen: str = "127.0.0.1:0", token: str | None = None) -> WebServer:
+    def start(
+        listen: str = "127.0.0.1:0", token: str | None = None, admin_socket: str | None = None
+    ) -> WebServer:
         registry = CollectorRegistry()
         Metrics(registry, ["uploads"], [("uploads", "orders")])
-        server = WebServer(listen, view, registry, lambda: token)
+        server = WebServer(listen, view, registry, lambda: token, admin_socket)
         servers.append(server)
         server.start()
         return server
