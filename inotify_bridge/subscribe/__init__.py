@@ -18,9 +18,10 @@ Needs nothing but the standard library. A whole consumer, exact under every fail
                 ask_for_snapshot(source)
             asked = lost
 
-`messages` are the broker's, in its order and acknowledged after they were applied; `ask_for_snapshot` does
-what ``inotify-bridge resync GROUP --snapshot`` does. A consumer that only wants to know about finished files
-needs `parse` alone: handle ``file.written`` and ``file.moved``, and skip an `Event.id` that was there before.
+`messages` are the broker's, in its order and acknowledged after they were applied; `ask_for_snapshot` asks
+the operator for a snapshot, which comes with each new epoch: a restart of an agent without ``state.dir``
+begins one. A consumer that only wants to know about finished files needs `parse` alone: handle
+``file.written`` and ``file.moved``, and skip an `Event.id` that was there before.
 """
 
 from inotify_bridge.subscribe.event import Entry, Event, parse

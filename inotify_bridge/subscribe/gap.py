@@ -11,13 +11,14 @@ from inotify_bridge.events.event import STREAM_KINDS
 from inotify_bridge.subscribe.event import Event
 
 _STARTED: Final = STREAM_KINDS["started"]
+_PROBE: Final = STREAM_KINDS["probe"]
 
 
 class Decision(enum.Enum):
     """What to do with one event."""
 
     APPLY = "apply"  # it is the next one
-    DROP = "drop"  # it was applied before, or belongs to an epoch that is over
+    DROP = "drop"  # it was applied before, belongs to an epoch that is over, or is a probe
     WAIT = "wait"  # something before it is missing: do not apply it, it will be sent again
     INVALID = "invalid"  # something was lost for good: apply nothing, ask the sender for a snapshot
 
@@ -72,6 +73,8 @@ class GapDetector:
 
     def offer(self, event: Event) -> Decision:
         """Decide about one received event. After `APPLY` it counts as applied."""
+        if event.original_kind == _PROBE:  # of `test-sink`: an epoch of one message, no part of a stream
+            return Decision.DROP
         stream = self._streams.get(event.source)
         if stream is None:
             stream = self._streams[event.source] = _Stream(Position())

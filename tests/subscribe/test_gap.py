@@ -129,6 +129,20 @@ def test_parked_start() -> None:
     assert GapDetector(DEADLINE, Clock()).offer(event) is APPLY
 
 
+def test_probe() -> None:
+    """A probe of `test-sink` is dropped, also after an earlier one, and its source is not followed."""
+    detector = GapDetector(DEADLINE, clock := Clock())
+    for epoch in ("a", "b"):
+        body = Encoder(f"{SOURCE}#probe", GROUP, epoch).encode(Notice("probe", 0, data={"version": "1"}), 1)[
+            2
+        ]
+        assert detector.offer(parse(body)) is DROP
+        assert detector.offer(parse(parked(body, "lake", "too large"))) is DROP
+    clock.now += DEADLINE
+    assert detector.invalid() == frozenset()
+    assert detector.positions() == {}
+
+
 def test_restart_of_the_sender_is_no_new_epoch() -> None:
     """A stream.started in the middle of an unknown epoch does not begin it: what was before it is missing."""
     assert GapDetector(DEADLINE, Clock()).offer(replace(_event("a1"), sequence=800)) is WAIT
