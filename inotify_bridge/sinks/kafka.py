@@ -131,6 +131,16 @@ class KafkaOptions(_Model):
             split_address(server)
         return value
 
+    @field_validator("client")
+    @classmethod
+    def _client_is_there(cls, value: str) -> str:
+        if value == "confluent" and importlib.util.find_spec("confluent_kafka") is None:
+            raise ValueError(
+                "needs the Python module 'confluent_kafka', which is not installed"
+                " (pip install 'inotify-bridge[confluent]')"
+            )
+        return value
+
     @field_validator("topic")
     @classmethod
     def _topic_name(cls, value: str) -> str:

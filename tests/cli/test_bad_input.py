@@ -174,16 +174,24 @@ def test_no_configuration(tmp_path: Path) -> None:
 
 
 def test_a_missing_extra(tmp_path: Path) -> None:
-    """A client library that is not installed is told with the pip command that installs it."""
+    """A client library that is not installed is told with its place and the pip command, before any start."""
     (tmp_path / "without").mkdir()
-    (tmp_path / "without" / "confluent_kafka.py").write_text(
-        'raise ModuleNotFoundError("No module named confluent_kafka", name="confluent_kafka")\n'
+    # None in place of a module: Python looks no further for it.
+    (tmp_path / "without" / "sitecustomize.py").write_text(
+        'import sys\nsys.modules["confluent_kafka"] = None\n'
     )
     sink = 'type: kafka\n    bootstrap_servers: ["127.0.0.1:1"]\n    client: confluent'
     file = written(tmp_path, GOOD.replace("type: stdout", sink))
-    ended = run("test-sink", "print", "-c", str(file), cwd=tmp_path, PYTHONPATH=str(tmp_path / "without"))
-    said = one_line(ended, 78)
-    assert "'confluent_kafka', which is not installed (pip install 'inotify-bridge[confluent]')" in said
+    for command in (
+        ["validate", str(file)],
+        ["run", "--check", "-c", str(file)],
+        ["test-sink", "print", "-c", str(file)],
+    ):
+        said = one_line(run(*command, cwd=tmp_path, PYTHONPATH=str(tmp_path / "without")), 78)
+        assert said.startswith(
+            f"{file}:12: sinks[0].client: 'confluent' needs the Python module 'confluent_kafka'"
+        )
+        assert "which is not installed (pip install 'inotify-bridge[confluent]')" in said
 
 
 def test_a_port_in_use(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib.util import find_spec
 from typing import Any
 
 import pytest
@@ -12,7 +13,6 @@ from kafka.record.util import calc_crc32c
 from pydantic import ValidationError
 
 from inotify_bridge.errors import ConfigError
-from inotify_bridge.sinks import kafka as sink_module
 from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink, split_address
 from inotify_bridge.sinks.kafka_errors import broker_error
 from inotify_bridge.sinks.kafka_records import BATCH_OVERHEAD, Record, Stamp, crc32c, encode_batch, sizes
@@ -91,7 +91,9 @@ def test_options_that_cannot_be(options: dict[str, Any], words: str) -> None:
 
 def test_compression_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     """A compression without its library is refused with the pip command; the other client has its own."""
-    monkeypatch.setattr(sink_module.importlib.util, "find_spec", lambda name: None)
+    monkeypatch.setattr(
+        "importlib.util.find_spec", lambda name: None if name == "zstandard" else find_spec(name)
+    )
     wanted = {"bootstrap_servers": ["localhost"], "compression": "zstd"}
     with pytest.raises(ValidationError, match="pip install zstandard"):
         KafkaOptions.model_validate(wanted)
@@ -99,9 +101,12 @@ def test_compression_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_client_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Choosing confluent without its library names the extra to install."""
+    """Choosing confluent without its library names the extra to install: in the options, and in use."""
+    wanted = {"bootstrap_servers": ["localhost"], "client": "confluent"}
+    options = KafkaOptions.model_validate(wanted)
     monkeypatch.setitem(__import__("sys").modules, "confluent_kafka", None)
-    options = KafkaOptions.model_validate({"bootstrap_servers": ["localhost"], "client": "confluent"})
+    with pytest.raises(ValidationError, match=r"pip install 'inotify-bridge\[confluent\]'"):
+        KafkaOptions.model_validate(wanted)
     with pytest.raises(ConfigError, match=r"pip install 'inotify-bridge\[confluent\]'"):
         KafkaSink(options, SinkHarness.context)
 
