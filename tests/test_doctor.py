@@ -10,6 +10,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -74,7 +75,7 @@ def finding(findings: Iterator[Finding], subject: str) -> Finding:
     ("group", "expected"),
     [({}, 9), ({"exclude": [".git/"]}, 7), ({"exclude": ["*.tmp"]}, 5), ({"recursive": False}, 1)],
 )
-def test_counts_what_is_watched(tree: Path, group: dict[str, object], expected: int) -> None:
+def test_counts_what_is_watched(tree: Path, group: dict[str, Any], expected: int) -> None:
     """Directories are counted as the filters leave them; a symbolic link is none."""
     assert count(configuration(tree, **group)) == (expected, True)
 

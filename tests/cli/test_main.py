@@ -152,6 +152,5 @@ def test_without_arguments() -> None:
 
 def test_completion_in_the_shell() -> None:
     """The shell's completion knows the commands and the values of options."""
-    words = {"COMP_WORDS": "inotify-bridge health", "COMP_CWORD": "1"}
-    ended = run(**words, _INOTIFY_BRIDGE_COMPLETE="bash_complete")
+    ended = run(COMP_WORDS="inotify-bridge health", COMP_CWORD="1", _INOTIFY_BRIDGE_COMPLETE="bash_complete")
     assert (ended.code, ended.out) == (0, "plain,healthcheck\n")

@@ -169,8 +169,8 @@ def agent(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
 
 def test_healthcheck(agent: str) -> None:
     """200 is exit code 0, any other answer is 1 with its words; a proxy of the environment is not asked."""
-    proxy = {"http_proxy": "http://127.0.0.1:1", "HTTP_PROXY": "http://127.0.0.1:1"}
-    assert run("healthcheck", "--url", agent, **proxy) == (0, "ok\n", "")
+    proxy = "http://127.0.0.1:1"
+    assert run("healthcheck", "--url", agent, http_proxy=proxy, HTTP_PROXY=proxy) == (0, "ok\n", "")
     ended = run("healthcheck", "--url", agent, "--probe", "readyz")
     assert (ended.code, ended.out) == (1, "")
     assert "readyz answers 503: no snapshot yet" in ended.err

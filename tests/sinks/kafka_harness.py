@@ -8,11 +8,11 @@ import os
 import time
 from collections.abc import Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka import Message as KafkaMessage
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import admin as admin_module
+from confluent_kafka.admin import AdminClient
 
 from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from tests.brokers import KafkaBroker
@@ -22,6 +22,28 @@ from tests.sinks.messages import Received, received
 from tests.waiting import eventually
 
 _numbers = itertools.count()
+_LATEST: Any = vars(admin_module)["OffsetSpec"].latest()  # which its types neither export nor describe
+
+
+class Stored(NamedTuple):
+    """A record as the broker keeps it; `timestamp` in milliseconds."""
+
+    partition: int
+    key: bytes | None
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    timestamp: int
+
+    @classmethod
+    def of(cls, message: Any) -> Stored:
+        """What a consumer got: its types allow for messages without a value and places, as errors are."""
+        return cls(
+            message.partition(),
+            message.key(),
+            message.value(),
+            message.headers() or [],
+            message.timestamp()[1],
+        )
 
 
 class KafkaHarness(SinkHarness):
@@ -85,24 +107,24 @@ class KafkaHarness(SinkHarness):
         got: list[Received] = []
         deadline = time.monotonic() + within
         while True:
-            for message in self.read():
-                got.append(received(message.value()))
+            for record in self.read():
+                got.append(received(record.value))
                 self._seen.add(got[-1].sequence)
             if len(self._seen) >= count or time.monotonic() > deadline:
                 return got
 
-    def read(self) -> list[KafkaMessage]:
+    def read(self) -> list[Stored]:
         """What came since the last look, to the end of every partition, in each partition's order."""
         if self._consumer is None:
             self._consumer = self._open_consumer()
-        found: list[KafkaMessage] = []
+        found: list[Stored] = []
         ends = self._ends(self._consumer)
         deadline = time.monotonic() + 60
         while (places := self._places(self._consumer)) != ends:
             assert time.monotonic() < deadline, f"the consumer is at {places}, the broker at {ends}"
             for message in self._consumer.consume(10_000, timeout=0.5):
                 assert message.error() is None, message.error()
-                found.append(message)
+                found.append(Stored.of(message))
         return found
 
     def create_topic(self, config: Mapping[str, str] | None = None) -> None:
@@ -143,7 +165,7 @@ class KafkaHarness(SinkHarness):
     def _topic_has_leaders(self) -> bool:
         """Every leader answers for its partition, which is a little later than that it is known."""
         admin = AdminClient({"bootstrap.servers": self.broker.plain_address, "log_level": 0})
-        wanted = {TopicPartition(self.topic, one): OffsetSpec.latest() for one in range(self._partitions)}
+        wanted = {TopicPartition(self.topic, one): _LATEST for one in range(self._partitions)}
         futures = admin.list_offsets(wanted, request_timeout=30).values()
         return all(future.exception(30) is None for future in futures)
 
