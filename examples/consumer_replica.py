@@ -39,7 +39,7 @@ def consume(messages: Iterable[Received], replicas: Replicas) -> None:
 
 
 def shown(messages: Iterable[Received], replicas: Replicas) -> Iterator[Received]:
-    """Pass the messages on, and print what each has come to; probes of `test-sink` are no part of a stream."""
+    """Pass the messages on, and print what each has come to; probes of `test-sink` belong to no tree."""
     for body, headers in messages:
         event = parse(body, headers)
         if event.kind == "stream.probe":

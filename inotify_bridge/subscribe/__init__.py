@@ -5,6 +5,7 @@ Needs nothing but the standard library. A whole consumer, exact under every fail
 
     from inotify_bridge.subscribe import Decision, GapDetector, Replica, parse
 
+
     def consume(messages, replicas, ask_for_snapshot):
         detector, asked = GapDetector(deadline=60), frozenset()
         for body, headers in messages:
