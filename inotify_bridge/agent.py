@@ -10,7 +10,6 @@ deadline. What is left then stays in the outbox.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import sys
@@ -22,8 +21,8 @@ from pathlib import Path
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
-from inotify_bridge.errors import BridgeError, ConfigError
-from inotify_bridge.group import Group, MakeSink
+from inotify_bridge.errors import ConfigError
+from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.outbox.lock import DirectoryLock
 from inotify_bridge.sinks.base import Sink, SinkContext
@@ -33,6 +32,9 @@ from inotify_bridge.web.server import WebServer
 
 SWITCH_INTERVAL = 0.0005
 """Seconds that a thread may keep the interpreter from others: the notifier must come to its read in time."""
+
+_RETRY = 5.0
+_JOIN = 30.0
 
 _log = logging.getLogger("inotify_bridge.agent")
 
@@ -57,7 +59,6 @@ class Agent:
     ) -> None:
         self.config = config
         self.groups: dict[str, Group] = {}
-        self.failed = threading.Event()
         self._make_sink = make_sink or sink_of
         self._dead: list[tuple[Group, str, BaseException]] = []
         self._lock = threading.Lock()
@@ -122,9 +123,9 @@ class Agent:
         """
         self._stopping = True
         self._news.set()
-        left = self._stop_groups(list(self.groups.values()), timeout)
         if self._supervisor.ident is not None:
-            self._supervisor.join(5.0)
+            self._supervisor.join(_JOIN)
+        left = self._stop_groups(list(self.groups.values()), timeout)
         if self.web is not None:
             self.web.stop()
         if self._lock_file is not None:
@@ -135,7 +136,7 @@ class Agent:
         """Upstream first; all groups together, so that none waits for the broker of another."""
         deadline = time.monotonic() + (self.config.shutdown_timeout if timeout is None else timeout)
         for step in (
-            lambda group: group.stop_reading(),
+            lambda group: group.stop_reading(deadline),
             lambda group: group.stop_recording(deadline),
         ):
             _together(step, groups)
@@ -162,33 +163,27 @@ class Agent:
         Raises:
             ConfigError: something was changed that needs a restart; the old configuration stays.
         """
-        try:
-            _refuse_unreloadable(self.config, config)
-        except ConfigError:
-            self.reload_failed()
-            raise
-        adjusted = [
-            group
-            for name, group in self.groups.items()
-            if _signature(self.config, name) == _signature(config, name)
-            and _manner(self.config, name) != _manner(config, name)
-        ]
-        changed = [
-            group
-            for name, group in self.groups.items()
-            if _signature(self.config, name) != _signature(config, name)
-        ]
-        self._stop_groups(changed)
+        _refuse_unreloadable(self.config, config)
+        kept = [name for name in self.groups if _same_stream(self.config, config, name)]
+        adjusted = [self.groups[name] for name in kept if _manner(self.config, name) != _manner(config, name)]
+        begun = [group for group in config.watch_groups if group.name not in kept]
+        self._try_sinks(config, begun)
+        self._stop_groups([group for name, group in self.groups.items() if name not in kept])
         self.config = config
         self.metrics.configure(*_labels(config))
         for group in adjusted:
             group.reconfigure(_group_of(config, group.config.name), config)
-        for wanted in config.watch_groups:
-            if wanted.name not in self.groups:
-                self._start_group(config, wanted.name)
+        for wanted in begun:
+            self._start_group(config, wanted.name)
         self.metrics.reloaded(True, time.time())
         self.view.reloaded(None)
-        _log.info("configuration reloaded: %d groups started anew, %d adjusted", len(changed), len(adjusted))
+        _log.info("configuration reloaded: %d groups started anew, %d adjusted", len(begun), len(adjusted))
+
+    def _try_sinks(self, config: Config, groups: Sequence[WatchGroup]) -> None:
+        """Make the sinks once, which opens nothing: what cannot be made is refused before anything stops."""
+        for group in groups:
+            for name in group.sinks:
+                self._make_sink(config.sink(name), context_of(config, group.name, name))
 
     def reload_failed(self, error: str = "refused") -> None:
         """Note that a new configuration was not taken."""
@@ -217,11 +212,13 @@ class Agent:
         _log.error("%s died: %s: %s", what, type(error).__name__, error, exc_info=error)
         if what.startswith("relay-"):
             group.failure = f"{what} died: {type(error).__name__}: {error}"
-        else:
-            with contextlib.suppress(BridgeError):
-                group.restart()
-        if group.failure:
-            self.failed.set()
+            return
+        try:
+            group.restart()
+        except Exception as again:  # whatever it was, the next attempt may do better
+            if not self._stopping:
+                _log.error("group %s cannot be restarted, trying again: %s", group.config.name, again)
+                threading.Timer(_RETRY, self._died, (group, what, again)).start()
 
     def _token(self) -> str | None:
         http = self.config.http
@@ -252,8 +249,14 @@ def _made(directory: bytes) -> Path:
 
 
 def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:
+    def guarded(group: Group) -> None:
+        try:
+            step(group)
+        except Exception:
+            _log.exception("group %s did not stop cleanly", group.config.name)
+
     threads = [
-        threading.Thread(target=step, args=(group,), name=f"stop-{group.config.name}") for group in groups
+        threading.Thread(target=guarded, args=(group,), name=f"stop-{group.config.name}") for group in groups
     ]
     for thread in threads:
         thread.start()
@@ -270,13 +273,24 @@ def _group_of(config: Config, name: str) -> WatchGroup:
     return next(group for group in config.watch_groups if group.name == name)
 
 
+def _same_stream(old: Config, new: Config, name: str) -> bool:
+    """
+    Whether a group goes on with its stream: else it is started anew, with a new epoch.
+
+    A kind that comes to the published ones needs that too: what it tells of was not said until now.
+    """
+    if not any(group.name == name for group in new.watch_groups):
+        return False
+    more_kinds = _group_of(new, name).kinds - _group_of(old, name).kinds
+    return not more_kinds and _signature(old, name) == _signature(new, name)
+
+
 def _signature(config: Config, name: str) -> object:
-    """What a group's stream is: where that changes, the group is started anew, with a new epoch."""
-    group = next((group for group in config.watch_groups if group.name == name), None)
-    if group is None:
-        return None
+    """What a group's stream is about, and where it goes."""
+    group = _group_of(config, name)
     sinks = [config.sink(sink) for sink in group.sinks]
-    return group.paths, group.snapshot, sinks, config.events, config.state
+    entered = group.recursive, group.one_file_system
+    return group.paths, entered, group.snapshot, sinks, config.events, config.state
 
 
 def _manner(config: Config, name: str) -> object:

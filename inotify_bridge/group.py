@@ -34,13 +34,14 @@ from inotify_bridge.recorder import Recorder, Stream
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
 
 RESTARTS = 3
-"""Times in a row that a group is restarted after a thread of it died."""
+"""Times within ten minutes of each other that a group is restarted after a thread of it died."""
 
 HANGING = 60.0
 """Seconds without a turn after which a thread counts as dead."""
 
 _JOIN = 5.0
 _GLANCE = 0.05
+_HEALTHY = 600.0
 
 _log = logging.getLogger("inotify_bridge.group")
 
@@ -84,6 +85,9 @@ class Group:
         self._all_metrics = metrics
         self._make_sink = make_sink
         self._died = died
+        self._snapshot_done = threading.Event()
+        self._lifecycle = threading.RLock()
+        self._restarted_at = 0.0
         self._store: Store | None = None
         self._threads: _Threads | None = None
 
@@ -124,15 +128,7 @@ class Group:
     def _start_relay(self, name: str, store: Store) -> None:
         assert self._threads is not None
         entry = self._whole.sink(name)
-        events = self._whole.events
-        context = SinkContext(
-            name=name,
-            group=self.config.name,
-            source=self.source,
-            content_mode=events.content_mode,
-            partition_by=events.partition_by,
-            client_id=f"inotify-bridge-{self.config.name}-{name}",
-        )
+        context = context_of(self._whole, self.config.name, name)
         relay = Relay(
             name=name,
             group=self.config.name,
@@ -162,6 +158,7 @@ class Group:
             metrics,
             {name: self._all_metrics.relay(self.config.name, name) for name in self.config.sinks},
             lambda: notifier.turned_at,
+            self._snapshot_done,
             self._committed,
             lambda error: self._died("recorder", error),
         )
@@ -177,18 +174,24 @@ class Group:
         metrics.notifier_up(True)
         recorder.start(reason)
 
-    def stop_reading(self) -> None:
-        """What happened until now is read, and nothing after it. Returns when it is."""
-        self.stopping = True
+    def stop_reading(self, deadline: float) -> None:
+        """
+        What happened until now is read, and nothing after it. Returns when it is.
+
+        Args:
+            deadline: in monotonic seconds.
+        """
+        with self._lifecycle:
+            self.stopping = True  # from here on nothing is restarted
         if self._threads is not None:
-            self._wait_for(self._threads.notifier.barrier(), self._threads.recorder)
+            end = min(deadline, time.monotonic() + _JOIN)
+            self._wait_for(self._threads.notifier.barrier(), self._threads.recorder, end)
             self._threads.notifier.stop(_JOIN)
             self._all_metrics.group(self.config.name).notifier_up(False)
 
     @staticmethod
-    def _wait_for(barrier: Barrier, recorder: Recorder) -> None:
+    def _wait_for(barrier: Barrier, recorder: Recorder, end: float) -> None:
         """Until the barrier has passed; a recorder that was interrupted passes none."""
-        end = time.monotonic() + _JOIN
         while recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
             pass
 
@@ -236,32 +239,53 @@ class Group:
         The stream goes on, and a resync publishes the names that entered or left. Source, roots and sinks
         stay.
         """
-        assert self._threads is not None
-        self.stop_reading()
-        self._threads.recorder.finish(time.monotonic() + _JOIN, stopped=False)
-        if not self._threads.recorder.join(2 * _JOIN):
-            self._threads.recorder.interrupt()
-            self._threads.recorder.join(_JOIN)
-        self._threads.inotify.close()
-        self.config, self._whole = config, whole
-        self.stopping = False
-        self._start_threads("reload")
+        with self._lifecycle:
+            old = self._old_threads()
+            deadline = time.monotonic() + _JOIN
+            self.stop_reading(deadline)
+            old.recorder.finish(deadline, stopped=False)
+            if not old.recorder.join(2 * _JOIN):
+                old.recorder.interrupt()
+            if self._ended(old):
+                old.recorder.close_books()
+                self.config, self._whole = config, whole
+                self.stopping = False
+                self._start_threads("reload")
 
     def restart(self) -> None:
-        """Build inotify instance and threads anew after one of them died, and compare everything."""
+        """
+        Build inotify instance and threads anew after one of them died, and compare everything.
+
+        Raises:
+            UnavailableError: no inotify instance is to be had.
+        """
+        with self._lifecycle:
+            if self.stopping or self.failure:
+                return
+            old = self._old_threads()
+            if time.monotonic() - self._restarted_at > _HEALTHY:
+                self.restarts = 0
+            self._restarted_at = time.monotonic()
+            self.restarts += 1
+            if self.restarts > RESTARTS:
+                self.failure = f"a thread died, and {RESTARTS} restarts did not help; see the log"
+                return
+            old.recorder.interrupt()
+            if self._ended(old):
+                self._all_metrics.group(self.config.name).restarted()
+                self._start_threads("internal")
+
+    def _old_threads(self) -> _Threads:
         assert self._threads is not None
-        old = self._threads
-        self.restarts += 1
-        if self.restarts > RESTARTS:
-            self.failure = f"a thread died, and {RESTARTS} restarts did not help; see the log"
-            return
-        old.recorder.interrupt()
+        return self._threads
+
+    def _ended(self, old: _Threads) -> bool:
+        """Close what ended threads used; one that hangs cannot be replaced: two would write one store."""
         if not old.notifier.stop(_JOIN) or not old.recorder.join(_JOIN):
             self.failure = "a thread hangs and cannot be replaced"
-            return
+            return False
         old.inotify.close()
-        self._all_metrics.group(self.config.name).restarted()
-        self._start_threads("internal")
+        return True
 
     # -- operator signals
 
@@ -377,22 +401,33 @@ class _Ledger:
         self._group.recorder.park(sink, position, message, outcome)
 
 
+def context_of(config: Config, group: str, sink: str) -> SinkContext:
+    """What a sink is told about the pair it serves."""
+    return SinkContext(
+        name=sink,
+        group=group,
+        source=config.events.source_of(group),
+        content_mode=config.events.content_mode,
+        partition_by=config.events.partition_by,
+        client_id=f"inotify-bridge-{group}-{sink}",
+    )
+
+
 def roots_of(config: WatchGroup) -> Sequence[Root]:
     """
     The directories to watch: a root that is a file is its name in its directory.
 
-    A path that is not there yet is taken for a directory.
+    A path that is not there yet is taken for a directory until it is found to be a file.
     """
     roots: list[Root] = []
-    files: dict[tuple[bytes, bytes], set[bytes]] = {}
+    files: dict[bytes, dict[bytes, bytes]] = {}
     for root in config.roots:
-        name = root.name or b""
         if _is_file(root.path):
             directory, _, base = root.path.rpartition(b"/")
-            files.setdefault((directory or b"/", b""), set()).add(base)
+            files.setdefault(directory or b"/", {})[base] = root.name or base
         else:
-            roots.append(Root(root.path, name))
-    roots.extend(Root(path, name, frozenset(only)) for (path, name), only in files.items())
+            roots.append(Root(root.path, root.name or b""))
+    roots.extend(Root(path, b"", only) for path, only in files.items())
     return roots
 
 
@@ -404,6 +439,7 @@ def _is_file(path: bytes) -> bool:
 
 
 def _instance() -> Inotify:
+    """Raises: UnavailableError."""
     try:
         return Inotify()
     except OSError as error:

@@ -74,6 +74,7 @@ class Recorder:
     Args:
         store: used by the recorder's thread alone while it runs.
         sinks: the figures of each sink's lag.
+        snapshot_done: set when the first snapshot is recorded; the group's, for it outlives a recorder.
         notifier_turned_at: when the notifier's loop turned last, monotonic seconds.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
@@ -88,12 +89,13 @@ class Recorder:
         metrics: GroupMetrics,
         sinks: Mapping[str, RelayMetrics],
         notifier_turned_at: Callable[[], float],
+        snapshot_done: threading.Event,
         committed: Callable[[str, list[Message]], None],
         failed: Callable[[BaseException], None],
     ) -> None:
         self.turned_at = time.monotonic()
         self.blocked = False
-        self.snapshot_done = threading.Event()
+        self.snapshot_done = snapshot_done
         self.last_resync: tuple[str, float, int, float] | None = None
         self.trouble = ""
         self.parked_count: Counter[str] = Counter()
@@ -112,6 +114,7 @@ class Recorder:
         self._say_stopped = True
         self._barriers: list[Barrier] = []
         self._acknowledged: dict[str, Position] = {}
+        self._acknowledging = threading.Lock()
         self._ages: deque[tuple[Position, float]] = deque()
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._pruned_at = 0.0
@@ -174,7 +177,8 @@ class Recorder:
 
     def acknowledge(self, sink: str, position: Position) -> None:
         """See `outbox.relay.Recorder`."""
-        self._acknowledged[sink] = position
+        with self._acknowledging:
+            self._acknowledged[sink] = position
         if self.blocked:
             self._inbox.call(lambda: None)
 
@@ -188,7 +192,8 @@ class Recorder:
             self._store.park(
                 sink, position, message.pack(), replacement.pack(), outcome.reason, outcome.detail
             )
-            self.parked_count[sink] += 1
+            self.parked_count = Counter(one.sink for one in self._store.parked())
+            self._metrics.count_events({replacement.kind: 1})
             done.set()
 
         if not self.alive:
@@ -225,7 +230,7 @@ class Recorder:
         new_epoch = self._store.last_sequence == 0
         started = Notice("started", time.time_ns(), None, {**self._stream.started, "new_epoch": new_epoch})
         self._reconciler.start(self._reason)
-        self._reconciler.mounts_changed(mounts_below)
+        self._reconciler.mounts_are(mounts_below)
         batch = self._reconciler.close_batch(backlog=False)
         self._record(Batch([started, *batch.items], batch.writes))
 
@@ -320,6 +325,7 @@ class Recorder:
         records = [message.pack() for message in messages]
         while not self._committed_to_store(records, batch):
             if self._interrupted.wait(_RETRY) or (self._finish_by and time.monotonic() > self._finish_by):
+                self._interrupted.set()  # nothing may come after a batch that is missing
                 return
         if messages:
             self._ages.append((self._store.end, time.time()))
@@ -430,7 +436,8 @@ class Recorder:
 
     def _note_acknowledged(self) -> None:
         if self._acknowledged:
-            acknowledged, self._acknowledged = self._acknowledged, {}
+            with self._acknowledging:
+                acknowledged, self._acknowledged = self._acknowledged, {}
             for sink, position in acknowledged.items():
                 self._store.acknowledge(sink, position)
             slowest = self._store.slowest()

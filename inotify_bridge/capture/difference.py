@@ -39,6 +39,7 @@ def fingerprint(seen: Stat) -> tuple[int, int, int, int]:
 
 
 def replaced(before: Stat, seen: Stat) -> bool:
+    """Whether what has no content of its own is another one under the same name."""
     return before.inode != seen.inode or before.target != seen.target
 
 

@@ -23,8 +23,6 @@ import struct
 import termios
 from typing import TypeAlias
 
-from inotify_bridge.capture.constants import IN_Q_OVERFLOW
-
 Record: TypeAlias = tuple[int, int, int, bytes]
 """(wd, mask, cookie, name)"""
 
@@ -58,11 +56,6 @@ def records(data: bytes) -> list[Record]:
         else:
             add((wd, mask, cookie, b""))
     return found
-
-
-def overflow_record() -> bytes:
-    """The record by which the kernel says that its queue was full (wd is -1)."""
-    return _HEADER.pack(-1, IN_Q_OVERFLOW, 0, 0)
 
 
 class Inotify:

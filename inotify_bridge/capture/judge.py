@@ -22,7 +22,7 @@ from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle, Identity
 from inotify_bridge.capture.rules import Rules
-from inotify_bridge.capture.tree import Directory, Fresh, Root, inside
+from inotify_bridge.capture.tree import Directory, Fresh, inside
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
 """The only answers that mean that something is not there."""
@@ -449,6 +449,6 @@ class Judge:
         if not loop:
             self.to_scan.append(kid)
 
-    def watch_root(self, root: Root, handle: Handle) -> int:
+    def watch_root(self, handle: Handle) -> int:
         """Watch the directory of a root. Returns the number of its watch; raises OSError."""
         return self._port.add_watch(handle, ROOT_MASK | self.rules.mask)

@@ -73,6 +73,11 @@ class Model:
         self._origin, self._time = origin, self._wall()
 
     @property
+    def _muted(self) -> bool:
+        """A first scan's finds are no news where no snapshot is wanted; what the kernel tells is."""
+        return self.silent and self._origin == "resync"
+
+    @property
     def size(self) -> int:
         """How many items the batch holds."""
         return len(self._items)
@@ -134,7 +139,7 @@ class Model:
         Publish something about a name that stays; without `seen` it waits for the look at the batch's end.
         """
         change = Change(kind, self.tree.join(node, name), entry, self._origin, self._time, None, seen)
-        if kind in self.kinds and not self.silent:
+        if kind in self.kinds and not self._muted:
             self._items.append(change)
         if seen is None:
             self.mark(node, name).append(change)
@@ -142,7 +147,7 @@ class Model:
             self.content_changed is not None
             and entry == stat.S_IFREG
             and kind in _CONTENT
-            and not self.silent
+            and not self._muted
         ):
             self.content_changed(node, name)
         return change
@@ -169,7 +174,7 @@ class Model:
         change = Change(
             "deleted", self.tree.join(node, name), type_of(kid), self._origin, self._time or self._wall()
         )
-        if "deleted" in self.kinds and not self.silent:
+        if "deleted" in self.kinds and not self._muted:
             self._items.append(change)
         self.suspects.pop((node, name), None)
         names = self.marked.get(node)
@@ -222,7 +227,7 @@ class Model:
         entry = type_of(kid)
         self._writes[key] = Row(entry, kid.number if isinstance(kid, Directory) else 0, None)
         change = Change("moved", self.tree.join(to, to_name), entry, self._origin, self._time, source)
-        if "moved" in self.kinds and not self.silent:
+        if "moved" in self.kinds and not self._muted:
             self._items.append(change)
         marks = self.mark(to, to_name)
         marks[:] = [
@@ -271,7 +276,7 @@ class Model:
 
     def store_root(self, root: Root) -> None:
         """Note the number of a root."""
-        self._writes[ROOT_DIRECTORY, root.name] = Row(stat.S_IFDIR, root.number, None)
+        self._writes[ROOT_DIRECTORY, root.key] = Row(stat.S_IFDIR, root.number, None)
 
     def row(self, node: Directory, name: bytes) -> Row | None:
         """What was published about a name, this batch included."""

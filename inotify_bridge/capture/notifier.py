@@ -7,7 +7,6 @@ hold: then the kernel's queue overflows, which is loud, and repaired.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import threading
@@ -150,6 +149,7 @@ class Notifier:
         self._stopping = False
         self._gather_until = 0.0
         self._barriers: deque[Barrier] = deque()
+        self._ending = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
         self._mounts = _open_mounts()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -187,17 +187,19 @@ class Notifier:
             self._thread.join(timeout)
         if self._thread.is_alive():
             return False
-        if self._wake >= 0:
-            os.close(self._wake)
-            self._wake = -1
+        with self._ending:
+            if self._wake >= 0:
+                os.close(self._wake)
+                self._wake = -1
         if self._mounts >= 0:
             os.close(self._mounts)
             self._mounts = -1
         return True
 
     def _poke(self) -> None:
-        with contextlib.suppress(OSError):  # stopped meanwhile
-            os.eventfd_write(self._wake, 1)
+        with self._ending:
+            if self._wake >= 0:
+                os.eventfd_write(self._wake, 1)
 
     def _run(self) -> None:
         try:

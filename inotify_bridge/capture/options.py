@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from inotify_bridge.capture.change import Kind
@@ -16,12 +17,18 @@ class Root:
     Args:
         path: absolute, raw bytes.
         name: what its paths begin with in the stream; empty for the only root of a group.
-        only: names of files, where the operator named files in this directory: nothing else counts.
+        only: where the operator named files in this directory: their names there, to their names in the
+            stream. Nothing else counts.
     """
 
     path: bytes
     name: bytes = b""
-    only: frozenset[bytes] | None = None
+    only: Mapping[bytes, bytes] | None = None
+
+    @property
+    def key(self) -> bytes:
+        """See `tree.Root.key`."""
+        return self.name if self.only is None else self.path
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,7 +30,7 @@ from inotify_bridge.capture.options import Options, Root
 from inotify_bridge.capture.port import FileSystem, Handle
 from inotify_bridge.capture.ready import Ready
 from inotify_bridge.capture.renames import Renames
-from inotify_bridge.capture.resync import Finished, Reason, Resyncs
+from inotify_bridge.capture.resync import Reason, Resyncs
 from inotify_bridge.capture.roots import Roots
 from inotify_bridge.capture.rules import Rules
 from inotify_bridge.capture.scanner import Scan, Scanner
@@ -67,7 +67,6 @@ class Reconciler:
 
     def __init__(self, port: FileSystem, index: Index, roots: Sequence[Root], options: Options) -> None:
         self.records_read: Counter[int] = Counter()
-        self.overflows = 0
         self._port = port
         self._index = index
         self._options = options
@@ -100,7 +99,7 @@ class Reconciler:
         }
         for root in roots:
             self._model.store_root(
-                self._model.tree.root(root.path, root.name, root.only, known.get(root.name))
+                self._model.tree.root(root.path, root.name, root.only, known.get(root.key))
             )
         self._model.load()
 
@@ -134,7 +133,6 @@ class Reconciler:
             self._hints.release(read_at)
 
     def _overflowed(self) -> None:
-        self.overflows += 1
         self._resyncs.request("overflow", self._model.tree.roots)
 
     def resync(self, reason: Reason, path: bytes | None = None) -> bool:
@@ -150,6 +148,10 @@ class Reconciler:
         tops = self._model.tree.roots if path is None else self._directories_at(path)
         self._resyncs.request(reason, tops, path)
         return bool(tops)
+
+    def mounts_are(self, below: Callable[[bytes], Mapping[bytes, int]]) -> None:
+        """The mount table at the start: what `mounts_changed` is compared with."""
+        self._roots.mounts(below)
 
     def mounts_changed(self, below: Callable[[bytes], Mapping[bytes, int]]) -> None:
         """
@@ -286,11 +288,6 @@ class Reconciler:
 
     def _entries(self) -> int:
         return sum(len(node.kids) for node in self._model.tree.directories())
-
-    def resyncs_finished(self) -> list[Finished]:
-        """The resyncs that ended since the last call."""
-        finished, self._resyncs.finished = self._resyncs.finished, []
-        return finished
 
     # -- the steps of closing a batch
 

@@ -36,15 +36,6 @@ class _Running:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
-class Finished:
-    """The last resync: why, how long it took in seconds, how many entries the tree had after it."""
-
-    reason: Reason
-    duration: float
-    entries: int
-
-
 class Resyncs:
     """
     The resyncs of a group. Used by the recorder's thread only.
@@ -55,7 +46,6 @@ class Resyncs:
 
     def __init__(self, model: Model, scanner: Scanner, port: FileSystem, audit_interval: float) -> None:
         self.scan = Scan("resync", deep=True, audit=True)
-        self.finished: list[Finished] = []
         self._model = model
         self._scanner = scanner
         self._port = port
@@ -119,15 +109,13 @@ class Resyncs:
         self._running = None
         self._model.silent = False
         self._model.seen("resync")
-        done = Finished(running.reason, now - running.since, entries())
-        self.finished.append(done)
         self._model.notice(
             "resync_completed",
             running.path,
             resync_id=str(running.number),
             reason=running.reason,
-            entries=done.entries,
-            duration_seconds=round(done.duration, 6),
+            entries=entries(),
+            duration_seconds=round(now - running.since, 6),
         )
         if self._audit_interval:
             self._audit_at = now + self._audit_interval

@@ -58,6 +58,9 @@ class Roots:
         try:
             handle = self._port.open_root(root.place)
         except OSError as error:
+            if error.errno == errno.ENOTDIR and root.only is None and not root.kids:
+                self._is_a_file(root)
+                return
             self._lose(root, error.errno or errno.EIO)
             return
         try:
@@ -65,16 +68,34 @@ class Roots:
         finally:
             handle.close()
 
+    def _is_a_file(self, root: Root) -> None:
+        """What was not there at the start, or was a directory then, is a file."""
+        root.become_file()
+        twin = next((one for one in self._model.tree.roots if one is not root and one.key == root.key), None)
+        if twin is None:
+            self._model.store_root(root)
+            self.check(root)
+            return
+        twin.only = {**(twin.only or {}), **(root.only or {})}
+        self._model.tree.roots.remove(root)
+        if not twin.lost:
+            self._found(twin)
+
     def _compare(self, root: Root, handle: Handle) -> None:
         if root.lost and not self._acceptable(root, handle):
             self._lose(root, errno.ESTALE)
             return
         try:
-            wd = self._judge.watch_root(root, handle)
+            wd = self._judge.watch_root(handle)
         except OSError as error:
             self._unwatched(root, handle, error.errno or errno.EIO)
             return
-        if self._model.tree.by_wd.get(wd) is root:
+        other = self._model.tree.by_wd.get(wd)
+        if other is root:
+            return
+        if other is not None:
+            # Two roots lead to one directory, by a link or a mount: the second is polled.
+            self._unwatched(root, handle, errno.EEXIST)
             return
         if not root.lost and not self._was_only_polled(root, handle):
             self._lose(root, errno.ESTALE)

@@ -8,7 +8,7 @@ file is only a name and a type in its directory; its stat fields are in the inde
 from __future__ import annotations
 
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TypeAlias
 
 ROOT_DIRECTORY = 0
@@ -72,12 +72,15 @@ class Root(Directory):
     Args:
         place: absolute path, raw bytes.
         name: what its paths in the stream begin with; empty for the only root of a group.
-        only: where the operator named files: their names, and nothing else in this directory counts.
+        only: where the operator named files: their names here, to those in the stream; nothing else in this
+            directory counts.
     """
 
     __slots__ = ("blind", "lost", "only", "place")
 
-    def __init__(self, place: bytes, name: bytes, number: int, only: frozenset[bytes] | None = None) -> None:
+    def __init__(
+        self, place: bytes, name: bytes, number: int, only: Mapping[bytes, bytes] | None = None
+    ) -> None:
         super().__init__(None, name, number)
         self.place = place
         self.only = only
@@ -87,6 +90,17 @@ class Root(Directory):
     def alive(self) -> bool:
         """A root is always part of the tree, also while it is lost."""
         return True
+
+    @property
+    def key(self) -> bytes:
+        """Its name in the index: a directory of which single files count is known by its path."""
+        return self.name if self.only is None else self.place
+
+    def become_file(self) -> None:
+        """What the operator named turned out to be a file: it is followed by its name in its directory."""
+        directory, _, base = self.place.rpartition(b"/")
+        self.only = {base: self.name or base}
+        self.place, self.name = directory or b"/", b""
 
 
 Kid: TypeAlias = "int | Fresh | Directory"
@@ -133,7 +147,7 @@ class Tree:
         return node
 
     def root(
-        self, place: bytes, name: bytes, only: frozenset[bytes] | None, number: int | None = None
+        self, place: bytes, name: bytes, only: Mapping[bytes, bytes] | None, number: int | None = None
     ) -> Root:
         """A new root."""
         node = Root(place, name, self._next(number), only)
@@ -169,7 +183,9 @@ class Tree:
     def join(self, node: Directory, name: bytes) -> bytes:
         """Path of a name in a directory."""
         path = self._paths.get(node) or self.path(node)
-        return path + b"/" + name if path else name
+        if path:
+            return path + b"/" + name
+        return node.only.get(name, name) if isinstance(node, Root) and node.only is not None else name
 
     def paths_changed(self) -> None:
         """Forget cached paths: a directory has another place."""

@@ -49,15 +49,20 @@ def _run(path: Path, loaded: object) -> int:
 
     def reload() -> None:
         try:
-            agent.reload(config.load(path))
+            new = config.load(path)
+            agent.reload(new)
         except BridgeError as error:
             agent.reload_failed(str(error))
             _log.error("the configuration stays as it was: %s", error)
+        else:
+            configure_log(new.log.level, new.log.format)
 
     signals = Signals(agent, reload)
     agent.start()
-    signals.wait()
-    left = signals.stop()
+    try:
+        signals.wait()
+    finally:
+        left = signals.stop()
     if left:
         _log.warning("%d messages are left undelivered", left)
     return 0

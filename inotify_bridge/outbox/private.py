@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import stat
 import tempfile
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -51,12 +52,21 @@ def _place(away_from: Sequence[Path]) -> Path:
     Whoever watches the whole machine finds the agent's files too.
     """
     avoided = [path.resolve() for path in away_from]
-    for place in (Path(tempfile.gettempdir()), *_OTHER_PLACES):
-        resolved = place.resolve()
-        outside = not any(resolved.is_relative_to(path) for path in avoided)
-        if outside and os.access(resolved, os.W_OK | os.X_OK):
-            return resolved
-    return Path(tempfile.gettempdir())
+    usable = [place.resolve() for place in _places() if os.access(place, os.W_OK | os.X_OK)]
+    for place in usable:
+        if not any(place.is_relative_to(path) for path in avoided):
+            return place
+    if not usable:
+        raise UnavailableError(
+            "no directory for temporary files can be written", "set TMPDIR to one, or state.dir"
+        )
+    return usable[0]
+
+
+def _places() -> Iterator[Path]:
+    with contextlib.suppress(FileNotFoundError):  # none of its candidates can be written
+        yield Path(tempfile.gettempdir())
+    yield from _OTHER_PLACES
 
 
 def _remove_abandoned(parent: Path) -> None:

@@ -249,11 +249,19 @@ class Relay:
             while not self._over():
                 self._turn(reader)
         except SinkUnavailable as error:
-            connecting = not self._status.connected
-            self._disconnect()
-            if not self._aborted.is_set():
-                self._troubled(error.reason, str(error), connecting)
-                self._back_off()
+            self._lost(error.reason, str(error))
+        except Exception as error:
+            # A bug in a sink, or a journal that cannot be read: no reason to carry nothing any more.
+            if self._trouble != "other":
+                _log.exception("unexpected error of the sink", extra=self._fields)
+            self._lost("other", f"unexpected {type(error).__name__}: {error}")
+
+    def _lost(self, reason: str, detail: str) -> None:
+        connecting = not self._status.connected
+        self._disconnect()
+        if not self._aborted.is_set():
+            self._troubled(reason, detail, connecting)
+            self._back_off()
 
     def _connect(self) -> None:
         self._sink.connect()
@@ -354,6 +362,7 @@ class Relay:
             self._back_off()
 
     def _park(self, position: Position, message: Message, outcome: Outcome) -> None:
+        self._offered.clear()  # the journal has what takes its place, these have the message itself
         self._recorder.park(self._name, position, message, outcome)
         self._observer.error(outcome.reason)
         self._observer.parked(1)
