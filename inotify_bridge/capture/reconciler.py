@@ -282,9 +282,14 @@ class Reconciler:
         Every directory of the tree as the stream holds it: its path, and name and S_IFMT type of what it
         holds.
         """
-        for node in self._model.tree.directories():
+        tree = self._model.tree
+        for node in tree.directories():
             if node.kids:
-                yield self._model.tree.path(node), ((name, type_of(kid)) for name, kid in node.kids.items())
+                names = node.only if isinstance(node, TreeRoot) and node.only is not None else {}
+                yield (
+                    tree.path(node),
+                    ((names.get(name, name), type_of(kid)) for name, kid in node.kids.items()),
+                )
 
     def _entries(self) -> int:
         return sum(len(node.kids) for node in self._model.tree.directories())
