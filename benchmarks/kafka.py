@@ -20,8 +20,8 @@ from typing import Any, NamedTuple
 
 import click
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
-from kafka import KafkaProducer  # type: ignore[attr-defined]
+from confluent_kafka.admin import AdminClient, NewTopic
+from kafka import KafkaProducer
 
 from inotify_bridge.sinks.base import ACCEPTED, Message, SinkContext
 from inotify_bridge.sinks.kafka import KafkaSink

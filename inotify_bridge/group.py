@@ -24,7 +24,7 @@ from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Barrier, Inbox, Notifier
 from inotify_bridge.capture.reconciler import Options, Reason, Reconciler, Root
-from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.config.model import Config, RootPath, SinkEntry, WatchGroup
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.metrics import Metrics
@@ -370,7 +370,7 @@ class Group:
         started: Mapping[str, object] = {
             "version": __version__,
             "roots": {
-                encode_name(root.name or b""): encode_name(os.path.abspath(root.path))
+                encode_name(_stream_name(root)): encode_name(os.path.abspath(root.path))
                 for root in config.roots
             },
             "kinds": sorted(config.kinds),
@@ -429,6 +429,11 @@ def roots_of(config: WatchGroup) -> Sequence[Root]:
             roots.append(Root(root.path, root.name or b""))
     roots.extend(Root(path, b"", only) for path, only in files.items())
     return roots
+
+
+def _stream_name(root: RootPath) -> bytes:
+    """What a root's paths begin with; of a file it is its whole path in the stream."""
+    return root.name or (os.path.basename(root.path) if _is_file(root.path) else b"")
 
 
 def _is_file(path: bytes) -> bool:
