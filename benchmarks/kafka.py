@@ -20,7 +20,7 @@ from typing import Any, NamedTuple
 
 import click
 from confluent_kafka import Producer
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewTopic  # type: ignore[attr-defined]
 from kafka import KafkaProducer
 
 from inotify_bridge.sinks.base import ACCEPTED, Message, SinkContext
