@@ -10,6 +10,7 @@ deadline. What is left then stays in the outbox.
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import sys
@@ -35,6 +36,9 @@ SWITCH_INTERVAL = 0.0005
 
 _RETRY = 5.0
 _JOIN = 30.0
+
+GARBAGE = (100_000, 50, 100)
+"""Garbage is collected seldom: hardly anything here is in a circle, and the notifier waits for it."""
 
 _log = logging.getLogger("inotify_bridge.agent")
 
@@ -83,6 +87,9 @@ class Agent:
         """
         Start everything: what cannot be had at once is waited for, except a port or a lock in use.
 
+        The process is set up for it: threads change places every half millisecond, garbage is collected
+        seldom. Neither is taken back by `stop`.
+
         Raises:
             UnavailableError: the HTTP address, the lock or an inotify instance is not to be had.
             StoreError: a store cannot be opened.
@@ -98,6 +105,9 @@ class Agent:
         except BaseException:
             self.stop(0.0)
             raise
+        # What is there now is there to stay: a collection of everything would hold up the notifier.
+        gc.freeze()
+        gc.set_threshold(*GARBAGE)
         self._supervisor.start()
 
     def _start_group(self, config: Config, name: str) -> None:

@@ -109,12 +109,13 @@ class Group:
             if store.source != self._identity() or new_sinks:
                 store.mint_epoch(self._identity())
                 reason = "start"
-            self._start_threads(reason)
+            self._build_threads()
         except BaseException:
             store.close()
             raise
         for name in self.config.sinks:
             self._start_relay(name, store)
+        self._start_threads(reason)
 
     def _database(self) -> Path | None:
         directory = self._whole.state.dir
@@ -142,7 +143,7 @@ class Group:
         self.relays[name] = relay
         relay.start()
 
-    def _start_threads(self, reason: Reason) -> None:
+    def _build_threads(self) -> None:
         store, metrics = self.store, self._all_metrics.group(self.config.name)
         inotify = _instance()
         inbox = Inbox(self._whole.capture.queue_max_bytes)
@@ -158,6 +159,7 @@ class Group:
             metrics,
             {name: self._all_metrics.relay(self.config.name, name) for name in self.config.sinks},
             lambda: notifier.turned_at,
+            notifier.caught_up,
             self._snapshot_done,
             self._committed,
             lambda error: self._died("recorder", error),
@@ -170,9 +172,12 @@ class Group:
             notifier_cpu_seconds=lambda: _cpu_seconds(notifier.thread),
             recorder_cpu_seconds=lambda: _cpu_seconds(recorder.thread),
         )
-        notifier.start()
-        metrics.notifier_up(True)
-        recorder.start(reason)
+
+    def _start_threads(self, reason: Reason) -> None:
+        threads = self._present_threads()
+        threads.notifier.start()
+        self._all_metrics.group(self.config.name).notifier_up(True)
+        threads.recorder.start(reason)
 
     def stop_reading(self, deadline: float) -> None:
         """
@@ -240,7 +245,7 @@ class Group:
         stay.
         """
         with self._lifecycle:
-            old = self._old_threads()
+            old = self._present_threads()
             deadline = time.monotonic() + _JOIN
             self.stop_reading(deadline)
             old.recorder.finish(deadline, stopped=False)
@@ -250,6 +255,7 @@ class Group:
                 old.recorder.close_books()
                 self.config, self._whole = config, whole
                 self.stopping = False
+                self._build_threads()
                 self._start_threads("reload")
 
     def restart(self) -> None:
@@ -262,7 +268,7 @@ class Group:
         with self._lifecycle:
             if self.stopping or self.failure:
                 return
-            old = self._old_threads()
+            old = self._present_threads()
             if time.monotonic() - self._restarted_at > _HEALTHY:
                 self.restarts = 0
             self._restarted_at = time.monotonic()
@@ -273,9 +279,10 @@ class Group:
             old.recorder.interrupt()
             if self._ended(old):
                 self._all_metrics.group(self.config.name).restarted()
+                self._build_threads()
                 self._start_threads("internal")
 
-    def _old_threads(self) -> _Threads:
+    def _present_threads(self) -> _Threads:
         assert self._threads is not None
         return self._threads
 

@@ -74,6 +74,7 @@ class Recorder:
     Args:
         store: used by the recorder's thread alone while it runs.
         sinks: the figures of each sink's lag.
+        caught_up: `Notifier.caught_up`: corrections wait for records that are on their way.
         snapshot_done: set when the first snapshot is recorded; the group's, for it outlives a recorder.
         notifier_turned_at: when the notifier's loop turned last, monotonic seconds.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
@@ -89,6 +90,7 @@ class Recorder:
         metrics: GroupMetrics,
         sinks: Mapping[str, RelayMetrics],
         notifier_turned_at: Callable[[], float],
+        caught_up: Callable[[], bool],
         snapshot_done: threading.Event,
         committed: Callable[[str, list[Message]], None],
         failed: Callable[[BaseException], None],
@@ -106,6 +108,7 @@ class Recorder:
         self._metrics = metrics
         self._sinks = sinks
         self._notifier_turned_at = notifier_turned_at
+        self._caught_up = caught_up
         self._committed = committed
         self._failed = failed
         self._encoder = self._new_encoder()
@@ -249,7 +252,8 @@ class Recorder:
         self._note_acknowledged()
         if self.blocked:
             return
-        backlog = self._inbox.waiting()
+        # Asked in this order: records go from the kernel's queue through the notifier into the inbox.
+        backlog = not self._caught_up() or self._inbox.waiting()
         if not backlog:
             self._reconciler.tick()
         self._record(self._with_heartbeat(self._reconciler.close_batch(backlog)))

@@ -148,6 +148,7 @@ class Notifier:
         self._failed = failed
         self._stopping = False
         self._gather_until = 0.0
+        self._reading = False
         self._barriers: deque[Barrier] = deque()
         self._ending = threading.Lock()
         self._wake = os.eventfd(0, os.EFD_NONBLOCK | os.EFD_CLOEXEC)
@@ -164,6 +165,14 @@ class Notifier:
     def alive(self) -> bool:
         """Whether the thread runs."""
         return self._thread.is_alive()
+
+    def caught_up(self) -> bool:
+        """
+        Whether every record that the kernel holds now has been put into the inbox. From any thread.
+
+        The order counts: what is no longer in the kernel's queue is being read, or it is in the inbox.
+        """
+        return not self._inotify.pending() and not self._reading
 
     def start(self) -> None:
         """Begin to read."""
@@ -229,14 +238,18 @@ class Notifier:
             poll.register(self._inotify.fd, select.POLLIN if room else 0)
 
     def _read(self) -> bool:
+        self._reading = True
         data = self._inotify.read()
         if not data:
+            self._reading = False
             return True
         now = time.monotonic()
         self.reads += 1
         self.read_bytes += len(data)
         self._gather_until = now + GATHER if len(data) < _LITTLE else 0.0
-        return self._inbox.put(Chunk(data, now, time.time_ns()))
+        room = self._inbox.put(Chunk(data, now, time.time_ns()))
+        self._reading = False
+        return room
 
     def _gather(self) -> None:
         """After a read of little, let a few more events come before the next one."""

@@ -102,8 +102,8 @@ class Limits(NamedTuple):
             so that the relays of many agents do not come back at one moment.
     """
 
-    batch_messages: int = 2000
-    batch_bytes: int = 1024**2
+    batch_messages: int = 8000
+    batch_bytes: int = 4 * 1024**2
     first_pause: float = 0.1
     longest_pause: float = 30.0
 
