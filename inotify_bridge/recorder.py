@@ -253,7 +253,8 @@ class Recorder:
         if self.blocked:
             return
         # Asked in this order: records go from the kernel's queue through the notifier into the inbox.
-        backlog = not self._caught_up() or self._inbox.waiting()
+        late = self._reconciler.doubtful and not self._caught_up()
+        backlog = late or self._inbox.waiting()
         if not backlog:
             self._reconciler.tick()
         self._record(self._with_heartbeat(self._reconciler.close_batch(backlog)))

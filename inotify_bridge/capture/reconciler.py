@@ -247,6 +247,11 @@ class Reconciler:
         )
 
     @property
+    def doubtful(self) -> bool:
+        """Some names are to be corrected, if the records that explain them are not on their way."""
+        return bool(self._judge.doubts)
+
+    @property
     def adopting(self) -> bool:
         """Directories that appeared are still being listed."""
         return not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
