@@ -17,7 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from inotify_bridge.capture.inotify import Inotify
 
-GATHER = 0.002
+GATHER = 0.005
 """
 Seconds between reads of little: a batch, a commit and a publish cost the same for one event and for many.
 """

@@ -372,12 +372,12 @@ def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
     # Long enough for a client that has just connected to a broker that has just thawed.
     sink = harness.make(delivery_timeout="4s")
     for first in range(1, 50, 10):
-        publish_connected(sink, messages(1, first))
+        published(sink, messages(1, first))
         harness.broker.freeze()
         with pytest.raises(SinkUnavailable):
             sink.publish(messages(5, first + 1))
         sink.close()
-        assert library_threads() <= before
+        eventually(lambda: library_threads() <= before, what="the end of the library's threads")
         # As close behind the old session as can be: the new one dials while the broker is still frozen.
         runner = Relay(sink, messages(9, first + 1))
         runner.start()
@@ -469,6 +469,20 @@ class Relay(threading.Thread):
                 return self._sink.connect()
             threading.Event().wait(0.2)
         return None
+
+
+def published(sink: KafkaSink, batch: list[Message]) -> None:
+    """Connect and publish, as often as it takes: a broker that was frozen loses its leadership for a while."""
+
+    def attempt() -> bool:
+        try:
+            publish_connected(sink, batch)
+        except SinkUnavailable:
+            sink.close()
+            return False
+        return True
+
+    eventually(attempt, within=60, what="a broker that takes messages again")
 
 
 def publish_connected(sink: KafkaSink, batch: list[Message]) -> None:
