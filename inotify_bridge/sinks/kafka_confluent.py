@@ -158,8 +158,11 @@ class ConfluentClient:
             "message.max.bytes": self._options.max_message_bytes + BATCH_OVERHEAD,
             "batch.size": self._batch_bytes,
             "batch.num.messages": most_messages,
-            # A batch is published as a whole: nothing to wait for.
-            "linger.ms": 0,
+            # A batch is produced message by message and then flushed, which ends the waiting: without any, the
+            # first few would go out one request each.
+            "linger.ms": 100,
+            # Nagle's algorithm and delayed acknowledgements hold a small request up for 40 ms and more.
+            "socket.nagle.disable": True,
             # The relay bounds a batch; there is never more than one here.
             "queue.buffering.max.messages": 0,
             "message.timeout.ms": int(self._options.delivery_timeout * 1000),

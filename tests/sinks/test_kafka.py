@@ -472,7 +472,7 @@ class Relay(threading.Thread):
 
 
 def published(sink: KafkaSink, batch: list[Message]) -> None:
-    """Connect and publish, as often as it takes: a broker that was frozen loses its leadership for a while."""
+    """Connect and publish, as often as it takes: a broker that was frozen leads nothing for a while."""
 
     def attempt() -> bool:
         try:
