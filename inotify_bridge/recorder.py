@@ -157,7 +157,7 @@ class Recorder:
         """
         self._say_stopped = stopped
         self._finish_by = deadline
-        self._inbox.call(lambda: None)
+        self._inbox.call(self._reconciler.hurry)
 
     def interrupt(self) -> None:
         """End now, whatever has not been recorded."""
@@ -302,8 +302,14 @@ class Recorder:
 
     def _end(self) -> None:
         if not self._interrupted.is_set():
+            clean = not self._inbox.waiting() and self._reconciler.settled
+            if not clean:
+                _log.warning(
+                    "ended by the deadline before everything was recorded: the next start compares it",
+                    extra=self._fields,
+                )
             batch = self._reconciler.close_batch(backlog=False)
-            stopped = [Notice("stopped", time.time_ns())] if self._say_stopped else []
+            stopped = [Notice("stopped", time.time_ns())] if clean and self._say_stopped else []
             self._record(Batch([*batch.items, *stopped], batch.writes))
         for barrier in self._barriers:
             barrier.passed.set()

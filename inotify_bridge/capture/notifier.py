@@ -170,9 +170,10 @@ class Notifier:
         """
         Whether every record that the kernel holds now has been put into the inbox. From any thread.
 
-        The order counts: what is no longer in the kernel's queue is being read, or it is in the inbox.
+        The order counts: what is no longer in the kernel's queue is being read, or it is in the inbox. After
+        `stop` nothing more is to come.
         """
-        return not self._inotify.pending() and not self._reading
+        return self._stopping or (not self._inotify.pending() and not self._reading)
 
     def start(self) -> None:
         """Begin to read."""

@@ -174,6 +174,10 @@ class Reconciler:
         for place in self._judge.doubts:
             self._judge.doubts[place] = 0.0
 
+    def hurry(self) -> None:
+        """The end is near: what is spaced out otherwise is done at once. See `settled`."""
+        self._resyncs.hurry()
+
     # -- what goes out
 
     def close_batch(self, backlog: bool) -> Batch:

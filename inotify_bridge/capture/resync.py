@@ -121,6 +121,11 @@ class Resyncs:
             self._audit_at = now + self._audit_interval
         self._space(now)
 
+    def hurry(self) -> None:
+        """What waits begins at once: there is no time left to space it."""
+        self._not_before = 0.0
+        self._spacing = 0.0
+
     def _space(self, now: float) -> None:
         if self._queued is None:
             self._spacing = _SPACING

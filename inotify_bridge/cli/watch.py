@@ -126,8 +126,8 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     if gone.is_set() or any(printer.ended for printer in printers):
         agent.abort()
         signals.stop(0.0)
-    else:
-        signals.stop()
+    elif left := signals.stop():
+        raise BridgeError(f"{left} events were not printed in time", "whoever reads stdout is too slow")
     return 0
 
 

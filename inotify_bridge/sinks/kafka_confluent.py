@@ -158,8 +158,8 @@ class ConfluentClient:
             "message.max.bytes": self._options.max_message_bytes + BATCH_OVERHEAD,
             "batch.size": self._batch_bytes,
             "batch.num.messages": most_messages,
-            # A batch is produced message by message and then flushed, which ends the waiting: without any, the
-            # first few would go out one request each.
+            # A batch is produced message by message and then flushed, which ends the waiting. Without any
+            # the first few would go out in a request each.
             "linger.ms": 100,
             # Nagle's algorithm and delayed acknowledgements hold a small request up for 40 ms and more.
             "socket.nagle.disable": True,

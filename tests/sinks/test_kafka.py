@@ -15,9 +15,8 @@ from cloudevents.core.formats.json import JSONFormat
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks import kafka_python
-from inotify_bridge.sinks.base import ACCEPTED, Message, Sink, Verdict
+from inotify_bridge.sinks.base import Message, Sink, Verdict
 from inotify_bridge.sinks.kafka import KafkaSink
-from inotify_bridge.sinks.kafka_records import Record
 from tests.brokers import Authority, KafkaBroker
 from tests.sinks.conformance import SinkConformance, publish_all
 from tests.sinks.kafka_harness import KafkaHarness, topics
@@ -366,56 +365,6 @@ def test_broker_crash_in_the_middle(harness: KafkaHarness) -> None:
     assert_go_back_n([one.sequence for one in harness.consume(20_000)], 1, 20_000)
 
 
-def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
-    """What a session left in a frozen broker never comes between what the next session sends."""
-    before = library_threads()
-    # Long enough for a client that has just connected to a broker that has just thawed.
-    sink = harness.make(delivery_timeout="4s")
-    for first in range(1, 50, 10):
-        published(sink, messages(1, first))
-        harness.broker.freeze()
-        with pytest.raises(SinkUnavailable):
-            sink.publish(messages(5, first + 1))
-        sink.close()
-        eventually(lambda: library_threads() <= before, what="the end of the library's threads")
-        # As close behind the old session as can be: the new one dials while the broker is still frozen.
-        runner = Relay(sink, messages(9, first + 1))
-        runner.start()
-        harness.broker.thaw()
-        runner.join(60)
-        assert runner.confirmed == 9
-        sink.close()
-    arrived = [one.sequence for one in harness.consume(50)]
-    assert len(arrived) > 50, "nothing was left in the frozen broker: the fault did not happen"
-    assert_go_back_n(arrived, 1, 50)
-
-
-def test_late_request_of_an_old_session_is_refused(
-    kafka: KafkaBroker, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """With kafka-python the broker itself refuses what an old session sends after a new one has written."""
-    with contextlib.closing(KafkaHarness(kafka, "kafka-python")) as harness:
-        old, new = (Record(0, b"k", body, (), 1) for body in (b"old", b"new"))
-        client = kafka_python.PythonClient(harness.options(), harness.topic, "late")
-        client.open()
-        assert client.send([old]) == [ACCEPTED]
-        connection, late = client._leaders[0], kafka_python._Parcel(0, [0])
-        client._encode([late], [old])
-        request = client._produce_request([late])
-        # The network keeps the connection and delivers later: nothing that a client could prevent.
-        with monkeypatch.context() as patch:
-            patch.setattr(type(connection), "abort", lambda self: None)
-            patch.setattr(type(connection), "interrupt", lambda self: None)
-            client.close()
-        client.open()
-        assert client.send([new]) == [ACCEPTED]
-        answer = connection.call(request, 10)
-        client.close()
-        connection.abort()
-        assert answer.responses[0].partition_responses[0].error_code == 47  # INVALID_PRODUCER_EPOCH
-        assert [record.value for record in harness.read()] == [b"old", b"new"]
-
-
 def test_connection_that_died_while_idle(harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A broker that was restarted while nothing was sent costs no failed publish."""
     monkeypatch.setattr(kafka_python, "_IDLE_SECONDS", 0.0)
@@ -469,20 +418,6 @@ class Relay(threading.Thread):
                 return self._sink.connect()
             threading.Event().wait(0.2)
         return None
-
-
-def published(sink: KafkaSink, batch: list[Message]) -> None:
-    """Connect and publish, as often as it takes: a broker that was frozen leads nothing for a while."""
-
-    def attempt() -> bool:
-        try:
-            publish_connected(sink, batch)
-        except SinkUnavailable:
-            sink.close()
-            return False
-        return True
-
-    eventually(attempt, within=60, what="a broker that takes messages again")
 
 
 def publish_connected(sink: KafkaSink, batch: list[Message]) -> None:
