@@ -1,0 +1,1 @@
+"""Tests with an adversary who may write anything into the watched directory."""
