@@ -63,6 +63,8 @@ class Agent:
     ) -> None:
         self.config = config
         self.groups: dict[str, Group] = {}
+        self.given_up: Callable[[], None] = lambda: None
+        """Called when a group cannot be kept running; on the supervisor's thread."""
         self._make_sink = make_sink or sink_of
         self._dead: list[tuple[Group, str, BaseException]] = []
         self._lock = threading.Lock()
@@ -113,7 +115,12 @@ class Agent:
     def _start_group(self, config: Config, name: str) -> None:
         wanted = _group_of(config, name)
         group = Group(
-            wanted, config, self.metrics, self._make_sink, lambda what, error: self._died(group, what, error)
+            wanted,
+            config,
+            self.metrics,
+            self._make_sink,
+            lambda what, error: self._died(group, what, error),
+            self.given_up,
         )
         self.groups[name] = group
         group.start()

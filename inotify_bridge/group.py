@@ -65,6 +65,7 @@ class Group:
         whole: the configuration that it is part of.
         make_sink: makes the sink of an entry; opens nothing.
         died: called with a thread's name and what killed it, on that thread.
+        given_up: called when a thread of it cannot be replaced any more.
     """
 
     def __init__(
@@ -74,6 +75,7 @@ class Group:
         metrics: Metrics,
         make_sink: MakeSink,
         died: Callable[[str, BaseException], None],
+        given_up: Callable[[], None] = lambda: None,
     ) -> None:
         self.config = config
         self.source = whole.events.source_of(config.name)
@@ -85,6 +87,7 @@ class Group:
         self._all_metrics = metrics
         self._make_sink = make_sink
         self._died = died
+        self._given_up = given_up
         self._snapshot_done = threading.Event()
         self._lifecycle = threading.RLock()
         self._restarted_at = 0.0
@@ -274,7 +277,7 @@ class Group:
             self._restarted_at = time.monotonic()
             self.restarts += 1
             if self.restarts > RESTARTS:
-                self.failure = f"a thread died, and {RESTARTS} restarts did not help; see the log"
+                self._give_up(f"a thread died, and {RESTARTS} restarts did not help; see the log")
                 return
             old.recorder.interrupt()
             if self._ended(old):
@@ -289,10 +292,15 @@ class Group:
     def _ended(self, old: _Threads) -> bool:
         """Close what ended threads used; one that hangs cannot be replaced: two would write one store."""
         if not old.notifier.stop(_JOIN) or not old.recorder.join(_JOIN):
-            self.failure = "a thread hangs and cannot be replaced"
+            self._give_up("a thread hangs and cannot be replaced")
             return False
         old.inotify.close()
         return True
+
+    def _give_up(self, why: str) -> None:
+        self.failure = why
+        _log.error("the group is given up: %s", why, extra={"watch_group": self.config.name})
+        self._given_up()
 
     # -- operator signals
 

@@ -41,6 +41,7 @@ _COUNT = 0.1
 """Seconds between updates of the figures: they cost as much as a few events."""
 
 _BLOCKED = 0.5
+_TICK = 1.0
 _RETRY = 1.0
 _PARK_TIMEOUT = 30.0
 
@@ -122,6 +123,7 @@ class Recorder:
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._pruned_at = 0.0
         self._count_at = 0.0
+        self._tick_at = 0.0
         self._interrupted = threading.Event()
         self._thread = threading.Thread(target=self._run, name=f"recorder-{stream.group}", daemon=True)
 
@@ -255,8 +257,10 @@ class Recorder:
         # Asked in this order: records go from the kernel's queue through the notifier into the inbox.
         late = self._reconciler.doubtful and not self._caught_up()
         backlog = late or self._inbox.waiting()
-        if not backlog:
-            self._reconciler.tick()
+        if not backlog or self.turned_at >= self._tick_at:
+            # What is due comes at least every second, also under a load that never ends.
+            self._tick_at = self.turned_at + _TICK
+            self._reconciler.tick(backlog)
         self._record(self._with_heartbeat(self._reconciler.close_batch(backlog)))
         self._pass_barriers()
 

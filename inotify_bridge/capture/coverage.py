@@ -74,7 +74,12 @@ class Coverage:
         for gone in [node for node in self._codes if not node.alive()]:
             del self._codes[gone]
         self._due = now + self._interval if self._codes else None
-        return list(self._codes)
+        return [node for node in self._codes if not self._below_another(node)]
+
+    def _below_another(self, node: Directory) -> bool:
+        """Whether the poll of an uncovered directory above, which goes all the way down, reaches it."""
+        above = node.parent
+        return above is not None and self._codes.get(above, errno.ELOOP) != errno.ELOOP
 
 
 def name_of(code: int) -> str:

@@ -63,12 +63,23 @@ class KernelFileSystem:
     def __init__(self, inotify: Inotify) -> None:
         self._inotify = inotify
         self._openat2 = True
+        self._plain: set[bytes] = set()
         self.monotonic = time.monotonic
         self.wall = time.time_ns
 
     def open_root(self, path: bytes) -> Handle:
-        """See `port.FileSystem`."""
-        return Door(os.open(path, _DIRECTORY))
+        """See `port.FileSystem`. A root that was no symbolic link at first must not become one."""
+        if path not in self._plain:
+            door = Door(os.open(path, _DIRECTORY))
+            if not os.path.islink(path):
+                self._plain.add(path)
+            return door
+        try:
+            return Door(os.open(path, _DIRECTORY | os.O_NOFOLLOW))
+        except NotADirectoryError:
+            if os.path.islink(path):
+                raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), path) from None
+            raise
 
     def open_below(self, handle: Handle, path: bytes) -> Handle:
         """See `port.FileSystem`."""
@@ -104,20 +115,16 @@ class KernelFileSystem:
     def lstat(self, handle: Handle, name: bytes) -> Stat:
         """See `port.FileSystem`."""
         fd = _fd(handle)
-        seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
-        mode = seen.st_mode
-        return Stat(
-            mode,
-            seen.st_size,
-            seen.st_uid,
-            seen.st_gid,
-            seen.st_dev,
-            seen.st_ino,
-            seen.st_nlink,
-            seen.st_mtime_ns,
-            seen.st_ctime_ns,
-            os.readlink(name, dir_fd=fd) if stat.S_ISLNK(mode) else None,
-        )
+        while True:
+            seen = os.stat(name, dir_fd=fd, follow_symlinks=False)
+            if not stat.S_ISLNK(seen.st_mode):
+                return _stat(seen, None)
+            try:
+                return _stat(seen, os.readlink(name, dir_fd=fd))
+            except OSError as error:
+                if error.errno not in (errno.EINVAL, errno.ENOENT):
+                    raise
+                # The link was replaced between the two calls: look again.
 
     def names(self, handle: Handle) -> Iterator[bytes]:
         """See `port.FileSystem`."""
@@ -142,6 +149,21 @@ class KernelFileSystem:
             return ""
         magic: int = ctypes.c_long.from_buffer(buffer).value
         return BLIND_FILE_SYSTEMS.get(magic & 0xFFFFFFFF, "")
+
+
+def _stat(seen: os.stat_result, target: bytes | None) -> Stat:
+    return Stat(
+        seen.st_mode,
+        seen.st_size,
+        seen.st_uid,
+        seen.st_gid,
+        seen.st_dev,
+        seen.st_ino,
+        seen.st_nlink,
+        seen.st_mtime_ns,
+        seen.st_ctime_ns,
+        target,
+    )
 
 
 def _fd(handle: Handle) -> int:

@@ -38,7 +38,8 @@ from inotify_bridge.capture.tree import Directory, Fresh, Kid, Root, inside
 Handler: TypeAlias = Callable[[Directory, bytes, bool, int], None]
 
 # The dentry of a file made with O_TMPFILE keeps this name after linkat(2) gave it another one.
-_UNNAMED = re.compile(rb"#(\d+)")
+_UNNAMED = re.compile(rb"#(\d{1,20})")
+_INODES = 1 << 64
 
 
 class Hints:
@@ -156,7 +157,8 @@ class Hints:
     def _orphan(self, node: Directory, name: bytes, kind: Kind | None) -> None:
         """A record names a file by a name that is gone, or never was: its other names are looked at."""
         identity = self._judge.linked.get((node, name))
-        if identity is None and (unnamed := _UNNAMED.fullmatch(name)):
+        unnamed = _UNNAMED.fullmatch(name)
+        if identity is None and unnamed and int(unnamed[1]) < _INODES:
             identity = Identity(node.device, int(unnamed[1]))
         if identity is not None:
             self._judge.link_changed(identity, kind)

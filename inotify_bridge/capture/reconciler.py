@@ -198,11 +198,18 @@ class Reconciler:
         self._doors.close()
         return self._model.take()
 
-    def tick(self) -> None:
-        """Do what is due. Called when nothing is queued, at the latest at `deadline`."""
+    def tick(self, backlog: bool = False) -> None:
+        """
+        Do what is due. Called when nothing is queued, at the latest at `deadline`.
+
+        Args:
+            backlog: under a load that never ends it is called all the same, from time to time: the second
+                halves of renames may be queued then.
+        """
         now = self._port.monotonic()
         self._model.seen("scan")
-        self._hints.release(now)
+        if not backlog:
+            self._hints.release(now)
         for node in self._coverage.due(now):
             self._poll(node)
         if now >= self._roots.due:
@@ -316,9 +323,9 @@ class Reconciler:
         self._enqueue_adopted()
 
     def _enqueue_adopted(self) -> None:
-        self._adoptions.waiting.extend(self._judge.to_scan)
+        self._adoptions.add(self._judge.to_scan)
         self._judge.to_scan.clear()
-        self._polls.waiting.extend(self._judge.to_audit)
+        self._polls.add(self._judge.to_audit)
         self._judge.to_audit.clear()
 
     def _look(self) -> None:
@@ -337,7 +344,7 @@ class Reconciler:
         """Where a pattern depends on the path, what a moved directory holds may come or go with the move."""
         moved, self._model.moved_directories = self._model.moved_directories, []
         if self._options.filters.path_dependent:
-            self._rescans.waiting.extend(node for node in moved if node.alive())
+            self._rescans.add(node for node in moved if node.alive())
 
     def _look_into(self, node: Directory, names: dict[bytes, list[Change]]) -> None:
         handle = self._door(node)
@@ -444,7 +451,7 @@ class Reconciler:
         if node.alive() and node in self._coverage:
             if node.wd is not None and not self._coverage.is_blind(node) and self._readable(node):
                 self._coverage.restore(node)
-            self._polls.waiting.append(node)
+            self._polls.add((node,))
 
     def _readable(self, node: Directory) -> bool:
         """Whether a watched directory that could not be read can be read again."""

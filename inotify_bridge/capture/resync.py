@@ -91,7 +91,7 @@ class Resyncs:
     def include(self, root: Root) -> None:
         """A root that was just found: part of what runs, or of what is to come."""
         if self._running is not None:
-            self.scan.waiting.append(root)
+            self.scan.add((root,))
 
     def _begin(self, reason: Reason, tops: Sequence[Directory], path: bytes | None) -> None:
         self._queued = None
@@ -99,7 +99,7 @@ class Resyncs:
         self._running = _Running(self._count, reason, path or b"", self._port.monotonic())
         self._model.notice("resync_started", path or b"", resync_id=str(self._count), reason=reason)
         self.scan.entries = 0
-        self.scan.waiting.extend(top for top in tops if not (isinstance(top, Root) and top.lost))
+        self.scan.add(top for top in tops if not (isinstance(top, Root) and top.lost))
 
     def complete(self, now: float, entries: Callable[[], int]) -> None:
         """Close the bracket if nothing of the scan is left. Its notice is the last item of its batch."""

@@ -10,8 +10,7 @@ matter what happens around it: whatever changes later brings a record of its own
 from __future__ import annotations
 
 import errno
-from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 
 from inotify_bridge.capture.change import Origin
@@ -41,13 +40,19 @@ class Scan:
         self.origin = origin
         self.deep = deep
         self.audit = audit
-        self.waiting: deque[Directory] = deque()
+        self.waiting: dict[Directory, None] = {}
         self.later: dict[Directory, int] = {}
         self.entries = 0
 
+    def add(self, nodes: Iterable[Directory]) -> None:
+        """List these too; the last comes first."""
+        for node in nodes:
+            self.waiting.pop(node, None)
+            self.waiting[node] = None
+
     def again(self) -> None:
         """Try what could not be opened once more: the renames above it may be known by now."""
-        self.waiting.extend(self.later)
+        self.add(self.later)
 
 
 class Scanner:
@@ -89,7 +94,7 @@ class Scanner:
             if step is None:
                 if not scan.waiting:
                     return
-                step = self._running[scan] = self._directory(scan, scan.waiting.pop())
+                step = self._running[scan] = self._directory(scan, scan.waiting.popitem()[0])
             try:
                 next(step)
             except StopIteration:
@@ -129,7 +134,7 @@ class Scanner:
             return
         del scan.later[node]
         self._judge.doubt(node.parent, node.name)
-        scan.waiting.append(node.parent)
+        scan.add((node.parent,))
 
     def _names(self, scan: Scan, node: Directory, handle: Handle) -> Iterator[None]:
         missing = dict.fromkeys(node.kids)  # not a set: a run is the same every time
@@ -159,7 +164,7 @@ class Scanner:
     def _descend(self, scan: Scan, node: Directory, name: bytes) -> None:
         """What the check adopted is listed next; with `deep` also what was known, here or elsewhere."""
         adopted, self._judge.to_scan = self._judge.to_scan, []
-        scan.waiting.extend(adopted)
+        scan.add(adopted)
         kid = node.kids.get(name)
         if (
             scan.deep
@@ -167,4 +172,4 @@ class Scanner:
             and kid not in adopted
             and self._judge.entered(node, kid.device)
         ):
-            scan.waiting.append(kid)
+            scan.add((kid,))

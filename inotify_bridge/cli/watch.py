@@ -15,6 +15,7 @@ import click
 
 from inotify_bridge.capture.change import Kind
 from inotify_bridge.errors import BridgeError, SinkUnavailable, UsageError
+from inotify_bridge.log import escaped
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
 from inotify_bridge.sinks.stdout import LineWriter, StdoutSink
 
@@ -121,8 +122,14 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     signals = Signals(agent)
     gone = threading.Event()
     _when_nobody_reads(gone, signals.wake)
+    agent.given_up = signals.wake
     agent.start()
     signals.wait()
+    failures = [group.failure for group in agent.groups.values() if group.failure]
+    if failures:
+        agent.abort()
+        signals.stop(0.0)
+        raise BridgeError(failures[0], "what happened after that is not printed")
     if gone.is_set() or any(printer.ended for printer in printers):
         agent.abort()
         signals.stop(0.0)
@@ -215,4 +222,4 @@ def _text(message: Message) -> bytes:
         return f"{event['time']} {word} {path} {data.get('error', '')}".rstrip().encode()
     slash = "/" if family == "directory" else ""
     moved = f" from {data['move']['from']}{slash}" if "move" in data else ""
-    return f"{event['time']} {word:<18} {path}{slash}{moved}".encode()
+    return escaped(f"{event['time']} {word:<18} {path}{slash}{moved}").encode()

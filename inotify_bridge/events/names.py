@@ -16,7 +16,10 @@ import re
 from typing import Final
 
 # Bytes that are no UTF-8 come out of the decoder as U+DC80 to U+DCFF ("surrogateescape").
-_SPECIAL: Final = re.compile("[%\x00-\x1f\x7f-\x9f\udc80-\udcff]")
+_ENCODED: Final = {
+    code: "".join(f"%{byte:02X}" for byte in chr(code).encode("utf-8", "surrogateescape"))
+    for code in (ord("%"), *range(0x20), *range(0x7F, 0xA0), *range(0xDC80, 0xDD00))
+}
 _ESCAPE: Final = re.compile(b"%([0-9A-Fa-f]{2})?")
 
 
@@ -31,7 +34,7 @@ def encode(name: bytes) -> str:
         # slow way leaves alone).
         if text.isprintable() and "%" not in text:
             return text
-    return _SPECIAL.sub(_percent, text)
+    return text.translate(_ENCODED)
 
 
 def decode(text: str) -> bytes:
@@ -54,10 +57,6 @@ def members(key: str, name: bytes) -> dict[str, str]:
 def base64_text(name: bytes) -> str:
     """Standard base64 with padding, as text."""
     return base64.b64encode(name).decode("ascii")
-
-
-def _percent(match: re.Match[str]) -> str:
-    return "".join(f"%{byte:02X}" for byte in match[0].encode("utf-8", "surrogateescape"))
 
 
 def _byte(match: re.Match[bytes]) -> bytes:
