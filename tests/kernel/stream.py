@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -43,8 +44,13 @@ class Stream:
         for event in self.events:
             fold.event(event)
             if ".stream.started." in event["type"]:
-                # The names of several roots stand before every path and are no entries themselves.
-                roots = {name.encode(): Node(Entry("dir"), {}) for name in event["data"]["roots"] if name}
+                # Names of roots stand before every path and are no entries themselves, but those of files.
+                named = event["data"]["roots"].items()
+                roots = {
+                    name.encode(): Node(Entry("dir"), {})
+                    for name, path in named
+                    if name and not os.path.isfile(path)
+                }
                 fold.top |= roots
             told = event["data"].get("digest")
             if told is not None:
