@@ -234,9 +234,11 @@ class Notifier:
                 self._reread_mounts()
             if self._wake in ready:
                 os.eventfd_read(self._wake)
-                room = self._serve_barriers() and self._inbox.bytes < self._inbox.max_bytes
+                self._serve_barriers()
+                room = self._inbox.bytes < self._inbox.max_bytes
             # Where there is no room the instance is left out of the poll until the recorder has taken some.
             poll.register(self._inotify.fd, select.POLLIN if room else 0)
+        self._serve_barriers()  # one that was asked for just before `stop`
 
     def _read(self) -> bool:
         self._reading = True
@@ -258,7 +260,7 @@ class Notifier:
         if left > 0.0 and not self._stopping and not self._barriers:
             time.sleep(left)
 
-    def _serve_barriers(self) -> bool:
+    def _serve_barriers(self) -> None:
         while self._barriers:
             barrier = self._barriers.popleft()
             owed = self._inotify.pending()
@@ -266,7 +268,6 @@ class Notifier:
             while self.read_bytes - before < owed and self._inotify.pending():
                 self._read()
             self._inbox.put(barrier)
-        return True
 
     def _reread_mounts(self) -> None:
         """Polling tells of a change once, and again only after the table was read."""

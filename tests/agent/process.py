@@ -32,9 +32,19 @@ class AgentProcess:
     Args:
         directory: for its configuration and its log; a new one for every agent.
         config: of the agent; the HTTP server gets any free port.
+        patch: what `tests.patched` replaces in it, as ``MODULE:FUNCTION``; may be changed between two lives.
+        environment: added to this process's.
     """
 
-    def __init__(self, directory: Path, config: Mapping[str, Any]) -> None:
+    def __init__(
+        self,
+        directory: Path,
+        config: Mapping[str, Any],
+        patch: str = "",
+        environment: Mapping[str, str] | None = None,
+    ) -> None:
+        self.patch = patch
+        self.environment = dict(environment or {})
         self.file = directory / "config.yaml"
         self._log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
@@ -51,7 +61,8 @@ class AgentProcess:
         self._starts_at = len(self.log)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "inotify_bridge", "run", "-c", os.fspath(self.file)],
+                [sys.executable, "-m", *self._program(), "run", "-c", os.fspath(self.file)],
+                env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -159,6 +170,9 @@ class AgentProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill()
+
+    def _program(self) -> list[str]:
+        return ["tests.patched", self.patch] if self.patch else ["inotify_bridge"]
 
     def _port(self) -> int:
         if not self.alive:
