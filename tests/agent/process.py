@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -34,6 +34,7 @@ class AgentProcess:
         config: of the agent; the HTTP server gets any free port.
         patch: what `tests.patched` replaces in it, as ``MODULE:FUNCTION``; may be changed between two lives.
         environment: added to this process's.
+        prefix: of the command: words that run the rest in place of themselves (``nsenter …``, ``setpriv …``).
     """
 
     def __init__(
@@ -42,8 +43,10 @@ class AgentProcess:
         config: Mapping[str, Any],
         patch: str = "",
         environment: Mapping[str, str] | None = None,
+        prefix: Sequence[str] = (),
     ) -> None:
         self.patch = patch
+        self.prefix = list(prefix)
         self.environment = dict(environment or {})
         self.file = directory / "config.yaml"
         self._log = directory / "log"
@@ -61,7 +64,7 @@ class AgentProcess:
         self._starts_at = len(self.log)
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", *self._program(), "run", "-c", os.fspath(self.file)],
+                [*self.prefix, sys.executable, "-m", *self._program(), "run", "-c", os.fspath(self.file)],
                 env={**os.environ, **self.environment},
                 stdin=subprocess.DEVNULL,
                 stdout=log,
