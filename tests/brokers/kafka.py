@@ -14,10 +14,9 @@ import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
-from kafka.admin import KafkaAdminClient, NewTopic
-
-from tests.brokers.broker import Broker, cache_directory
+from tests.brokers.broker import START_SECONDS, Broker, cache_directory
 from tests.brokers.errors import BrokerError, NotInstalled
+from tests.brokers.kafka_topics import KafkaTopics
 from tests.brokers.tls import Certificate
 
 _POM = Path(__file__).with_name("pom.xml")
@@ -108,13 +107,20 @@ class KafkaBroker(Broker):
         """``127.0.0.1:port`` of the listener without TLS and password."""
         return f"127.0.0.1:{self._ports['plain']}"
 
+    @property
+    def topics(self) -> KafkaTopics:
+        """The topics, through the listener at `plain_address`."""
+        return KafkaTopics(self.plain_address)
+
+    def start(self, within: float = START_SECONDS) -> None:
+        """See `Broker.start`; a broker with topics serves them only a little after it takes connections."""
+        if not self.alive:
+            super().start(within)
+            self.topics.await_leaders()
+
     def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
         """Make a topic and return when it can be written."""
-        admin = KafkaAdminClient(bootstrap_servers=self.plain_address)
-        try:
-            admin.create_topics([NewTopic(name, partitions, 1, topic_configs=dict(config or {}))])
-        finally:
-            admin.close()
+        self.topics.create(name, partitions, config)
 
     def tool(self, main_class: str, *arguments: str, within: float = 60.0) -> str:
         """

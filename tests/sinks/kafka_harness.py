@@ -11,18 +11,14 @@ from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
 from confluent_kafka import Consumer, TopicPartition
-from confluent_kafka import admin as admin_module
-from confluent_kafka.admin import AdminClient
 
 from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from tests.brokers import KafkaBroker
 from tests.brokers.ports import free_port
 from tests.sinks.harness import SinkHarness
 from tests.sinks.messages import Received, received
-from tests.waiting import eventually
 
 _numbers = itertools.count()
-_LATEST: Any = vars(admin_module)["OffsetSpec"].latest()  # which its types neither export nor describe
 
 
 class Stored(NamedTuple):
@@ -128,17 +124,14 @@ class KafkaHarness(SinkHarness):
         return found
 
     def create_topic(self, config: Mapping[str, str] | None = None) -> None:
-        """Make the topic and wait until every partition has a leader: the controller answers before that."""
+        """Make the topic and wait until every partition has a leader."""
         # By their own time the messages are old: the broker would delete them half a minute after its start.
         settings = {"retention.ms": "-1", **(config or {})}
         self.broker.create_topic(self.topic, self._partitions, settings)
-        eventually(self._topic_has_leaders, what="the new topic has leaders", poll=0.05)
 
     def delete_topic(self) -> None:
         """Delete the topic and wait until the broker has forgotten it."""
-        admin = AdminClient({"bootstrap.servers": self.broker.plain_address})
-        admin.delete_topics([self.topic])[self.topic].result(30)
-        eventually(lambda: self.topic not in topics(self.broker), what="the topic is gone", poll=0.05)
+        self.broker.topics.delete(self.topic)
 
     def stop_broker(self) -> None:
         self.broker.kill()
@@ -159,15 +152,8 @@ class KafkaHarness(SinkHarness):
             sink.close()
         if self._consumer is not None:
             self._consumer.close()
-        if self.broker.alive and self.topic in topics(self.broker):
+        if self.broker.alive:
             self.delete_topic()
-
-    def _topic_has_leaders(self) -> bool:
-        """Every leader answers for its partition, which is a little later than that it is known."""
-        admin = AdminClient({"bootstrap.servers": self.broker.plain_address, "log_level": 0})
-        wanted = {TopicPartition(self.topic, one): _LATEST for one in range(self._partitions)}
-        futures = admin.list_offsets(wanted, request_timeout=30).values()
-        return all(future.exception(30) is None for future in futures)
 
     def _open_consumer(self) -> Consumer:
         consumer = Consumer(
@@ -190,9 +176,3 @@ class KafkaHarness(SinkHarness):
     def _ends(self, consumer: Consumer) -> list[int]:
         partitions = [TopicPartition(self.topic, one) for one in range(self._partitions)]
         return [consumer.get_watermark_offsets(one, timeout=30)[1] for one in partitions]
-
-
-def topics(broker: KafkaBroker) -> set[str]:
-    """The names of the topics that a broker has."""
-    admin = AdminClient({"bootstrap.servers": broker.plain_address, "log_level": 0})
-    return set(admin.list_topics(timeout=30).topics)

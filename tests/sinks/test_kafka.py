@@ -19,7 +19,7 @@ from inotify_bridge.sinks.base import Message, Sink, Verdict
 from inotify_bridge.sinks.kafka import KafkaSink
 from tests.brokers import Authority, KafkaBroker
 from tests.sinks.conformance import SinkConformance, publish_all
-from tests.sinks.kafka_harness import KafkaHarness, topics
+from tests.sinks.kafka_harness import KafkaHarness
 from tests.sinks.messages import assert_go_back_n, messages
 from tests.waiting import eventually
 
@@ -168,7 +168,7 @@ def test_missing_topic_is_not_made(client: str, guarded: KafkaBroker, authority:
         sink.connect()
     assert caught.value.reason == "not_found"
     assert "create_topic" in caught.value.hint
-    assert "typo-uploads" not in topics(guarded)
+    assert "typo-uploads" not in guarded.topics.names()
 
 
 def test_create_topic(client: str, kafka: KafkaBroker) -> None:
@@ -179,7 +179,7 @@ def test_create_topic(client: str, kafka: KafkaBroker) -> None:
     )
     with contextlib.closing(sink):
         publish_connected(sink, messages(3))
-        assert name in topics(kafka)
+        assert name in kafka.topics.names()
         sink.connect()
 
 

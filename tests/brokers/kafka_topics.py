@@ -1,0 +1,99 @@
+"""The topics of a Kafka broker, each step waited for: a controller answers before its broker has followed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import admin as admin_module
+
+from tests.waiting import eventually
+
+# Of a broker on a busy machine, or one that has just started or thawed and that its controller does not know
+# again yet: every step is tried anew for so long.
+_PATIENCE_SECONDS = 120.0
+_ATTEMPT_SECONDS = 20.0
+
+_parts: dict[str, Any] = vars(admin_module)  # its types do not export what they describe
+_LATEST: Any = _parts["OffsetSpec"].latest()
+
+
+class KafkaTopics:
+    """
+    Topics by name.
+
+    Args:
+        address: ``host:port`` of a listener that is open to everybody.
+    """
+
+    def __init__(self, address: str) -> None:
+        # Kept: a client that is let go never ends the futures that it gave.
+        self._admin = _parts["AdminClient"]({"bootstrap.servers": address, "log_level": 0})
+
+    def names(self) -> set[str]:
+        """Those that there are."""
+        return set(self._metadata().topics)
+
+    def create(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+        """Make one; returns when every partition can be written. One that is there is left as it is."""
+        topic = _parts["NewTopic"](name, partitions, 1, config=dict(config or {}))
+
+        def made() -> bool:
+            return name in self.names() or _done(
+                self._admin.create_topics([topic], request_timeout=_ATTEMPT_SECONDS)
+            )
+
+        eventually(made, within=_PATIENCE_SECONDS, what=f"topic {name} is made", poll=0.1)
+        self.await_leaders(name)
+
+    def delete(self, name: str) -> None:
+        """Delete one, if it is there; returns when the broker has forgotten it."""
+
+        def gone() -> bool:
+            if name in self.names():
+                _done(self._admin.delete_topics([name], request_timeout=_ATTEMPT_SECONDS))
+            return name not in self.names()
+
+        eventually(gone, within=_PATIENCE_SECONDS, what=f"topic {name} is deleted", poll=0.05)
+
+    def await_leaders(self, name: str | None = None) -> None:
+        """
+        Wait until every partition of a topic, or of all, is led by a broker that knows of it.
+
+        A leader is known to all a little before it knows of it itself: a question about offsets tells.
+        """
+        eventually(
+            lambda: self._is_led(name),
+            within=_PATIENCE_SECONDS,
+            what=f"leaders of {name or 'all topics'}",
+            poll=0.05,
+        )
+
+    def _is_led(self, name: str | None) -> bool:
+        topics = self._metadata().topics
+        if name is not None and name not in topics:
+            return False
+        wanted = [
+            TopicPartition(topic, partition)
+            for topic in ([name] if name is not None else topics)
+            for partition in topics[topic].partitions
+        ]
+        if not wanted:
+            return name is None
+        asked = dict.fromkeys(wanted, _LATEST)
+        return _done(self._admin.list_offsets(asked, request_timeout=_ATTEMPT_SECONDS))
+
+    def _metadata(self) -> Any:
+        def ask() -> Any:
+            try:
+                return self._admin.list_topics(timeout=_ATTEMPT_SECONDS)
+            except KafkaException:
+                return None
+
+        return eventually(ask, within=_PATIENCE_SECONDS, what="Kafka's metadata", poll=0.1)
+
+
+def _done(futures: Mapping[Any, Any]) -> bool:
+    """Whether all of them succeeded; the client ends each one by its own time-out."""
+    return all(future.exception(_PATIENCE_SECONDS) is None for future in futures.values())
