@@ -67,7 +67,7 @@ class Watching:
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
-                env={**os.environ, "PYTHONWARNINGS": "error", "PYTHONPATH": os.fspath(_PROJECT)},
+                env={"PYTHONPATH": os.fspath(_PROJECT), **os.environ, "PYTHONWARNINGS": "error"},
             )
         self._events: list[Event] = []
         self._at = 0

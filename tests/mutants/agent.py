@@ -1,0 +1,177 @@
+"""Mutants of what chains the parts: the recorder, the relays, and what restarts them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.patching import Patch
+
+_RELAY = "tests/outbox/test_relay.py"
+_COMMITS = "tests/promises/test_commits.py"
+
+
+def _published_before_commit(patch: Patch) -> None:
+    """Relays get a batch before its commit is through."""
+    from inotify_bridge.recorder import Recorder
+
+    @patch.instead_of(Recorder, "_committed_to_store")
+    def committed(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
+        from inotify_bridge.sinks.base import Message
+
+        self._committed(self._store.epoch, [Message.unpack(record) for record in records])
+        done: bool = original(self, records, batch)
+        return done
+
+
+def _failed_commit_dropped(patch: Patch) -> None:
+    """A batch that cannot be committed is given up without a word."""
+    from inotify_bridge.recorder import Recorder
+
+    @patch.instead_of(Recorder, "_committed_to_store")
+    def committed(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
+        original(self, records, batch)
+        return True
+
+
+def _heartbeat_without_number(patch: Patch) -> None:
+    """A heartbeat takes the number of the message before it."""
+    from inotify_bridge.recorder import Recorder
+
+    @patch.instead_of(Recorder, "_message")
+    def message(original: Any, self: Any, item: Any, sequence: int) -> Any:
+        return original(self, item, sequence - 1 if item.kind == "heartbeat" else sequence)
+
+
+def _death_unnoticed(patch: Patch) -> None:
+    """A recorder that dies tells nobody: the group looks alive and says nothing any more."""
+    from inotify_bridge.group import Group
+
+    @patch.instead_of(Group, "restart")
+    def restart(original: Any, self: Any) -> None:
+        """Nothing is built anew."""
+
+
+def _no_resync_at_start(patch: Patch) -> None:
+    """After a restart only what happens from then on is told."""
+    from inotify_bridge.capture.resync import Resyncs
+
+    @patch.instead_of(Resyncs, "request")
+    def request(original: Any, self: Any, reason: str, tops: Any, path: Any = None) -> None:
+        original(self, reason, [] if reason == "restart" else tops, path)
+
+
+def _watermark_ahead(patch: Patch) -> None:
+    """The watermark is written down when messages are handed to the sink, before it has confirmed any."""
+    from inotify_bridge.outbox.journal import Position
+    from inotify_bridge.outbox.relay import Relay
+
+    @patch.instead_of(Relay, "_publish")
+    def publish(original: Any, self: Any, batch: list[Any]) -> Any:
+        self._recorder.acknowledge(self._name, Position(self._status.position.epoch, batch[-1].sequence))
+        return original(self, batch)
+
+
+def _selective_resend(patch: Patch) -> None:
+    """After a nack only what was nacked is sent again, not what stands behind it."""
+    from inotify_bridge.outbox.journal import Position
+    from inotify_bridge.outbox.relay import Relay
+    from inotify_bridge.sinks.base import Verdict
+
+    @patch.instead_of(Relay, "_deliver")
+    def deliver(original: Any, self: Any, epoch: str, batch: list[Any]) -> None:
+        left = batch
+        while left:
+            outcomes = self._publish(left)
+            pairs = zip(left, outcomes, strict=True)
+            left = [message for message, outcome in pairs if outcome.verdict is not Verdict.ACCEPTED]
+        self._confirm(Position(epoch, batch[-1].sequence), batch, 0.0)
+
+
+def _parked_leaves_hole(patch: Patch) -> None:
+    """Nothing takes the place of a message that was parked."""
+    from inotify_bridge.outbox.relay import PARKED_KIND, Relay
+
+    @patch.instead_of(Relay, "_read")
+    def read(original: Any, self: Any, reader: Any) -> Any:
+        epoch, batch = original(self, reader)
+        return epoch, [message for message in batch if message.kind != PARKED_KIND]
+
+
+def _parked_forgotten(patch: Patch) -> None:
+    """A message that no broker takes is passed over, and kept nowhere."""
+    from inotify_bridge.outbox.relay import Relay
+    from inotify_bridge.sinks.base import ACCEPTED, Verdict
+
+    @patch.instead_of(Relay, "_publish")
+    def publish(original: Any, self: Any, batch: list[Any]) -> Any:
+        outcomes = original(self, batch)
+        return [ACCEPTED if one.verdict is Verdict.REJECTED else one for one in outcomes]
+
+
+def _offers_jump_ahead(patch: Patch) -> None:
+    """What the recorder offers is sent at once, also where something before it is still in the journal."""
+    from inotify_bridge.outbox.relay import Relay
+
+    @patch.instead_of(Relay, "_at_hand")
+    def at_hand(original: Any, self: Any) -> Any:
+        return self._offered.popleft() if self._offered else None
+
+
+MUTANTS = (
+    Mutant(
+        "published before the commit",
+        "R4",
+        _published_before_commit,
+        f"{_COMMITS}::test_nothing_is_published_while_commits_fail",
+    ),
+    Mutant(
+        "failed commit dropped",
+        "R15",
+        _failed_commit_dropped,
+        f"{_COMMITS}::test_nothing_is_published_while_commits_fail",
+    ),
+    Mutant(
+        "heartbeat without a number of its own",
+        "R5",
+        _heartbeat_without_number,
+        "tests/promises/test_numbers.py::test_heartbeats_have_numbers_of_their_own",
+    ),
+    Mutant(
+        "dead thread unnoticed",
+        "R2",
+        _death_unnoticed,
+        "tests/agent/test_supervision.py::test_dead_thread_is_replaced[kill_recorder]",
+    ),
+    Mutant(
+        "no resync after a restart",
+        "R14",
+        _no_resync_at_start,
+        "tests/agent/test_restart.py::test_changes_while_it_was_down[rabbitmq-SIGKILL]",
+    ),
+    Mutant(
+        "watermark ahead of confirm",
+        "R7",
+        _watermark_ahead,
+        f"{_RELAY}::test_watermark_never_passes_a_hole",
+    ),
+    Mutant("selective re-send", "R6", _selective_resend, f"{_RELAY}::test_nack_goes_back"),
+    Mutant(
+        "parked message leaves a hole",
+        "R3",
+        _parked_leaves_hole,
+        f"{_RELAY}::test_rejected_is_parked_and_replaced",
+    ),
+    Mutant(
+        "parked message forgotten",
+        "R2",
+        _parked_forgotten,
+        f"{_RELAY}::test_rejected_is_parked_and_replaced",
+    ),
+    Mutant(
+        "offers jump ahead",
+        "R3",
+        _offers_jump_ahead,
+        "tests/outbox/test_relay_offers.py::test_offered_messages_come_in_order_whatever_was_not_offered",
+    ),
+)

@@ -1,0 +1,242 @@
+"""
+Mutants of the capture: a thought of the reconciler taken out.
+
+Every function here imports what it replaces itself: a process loads no more than its mutant needs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import Any
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.patching import Patch
+
+_SCHEDULES = "tests/simulation/test_schedules.py::test_every_schedule_converges"
+_ROOTS = "tests/kernel/test_roots.py"
+
+
+def _scan_before_add(patch: Patch) -> None:
+    """New directories are listed first and watched then: what is made in between is never seen."""
+    from inotify_bridge.capture.judge import Judge
+    from inotify_bridge.capture.scanner import Scanner
+
+    early: dict[tuple[int, int], list[bytes]] = {}
+
+    @patch.instead_of(Judge, "_bind")
+    def bind(original: Any, self: Any, node: Any, name: bytes, kid: Any, inner: Any, *rest: Any) -> None:
+        with suppress(OSError):
+            early[inner.identity] = list(self._port.names(inner))
+        original(self, node, name, kid, inner, *rest)
+
+    @patch.instead_of(Scanner, "_listed")
+    def listed(original: Any, self: Any, node: Any, handle: Any) -> Iterator[bytes]:
+        names = early.pop((node.device, node.inode), None)
+        found: Iterator[bytes] = original(self, node, handle) if names is None else iter(names)
+        return found
+
+
+def _no_check(patch: Patch) -> None:
+    """What a look finds different from the model is left as the records told it."""
+    from inotify_bridge.capture.judge import Judge
+
+    @patch.instead_of(Judge, "doubt")
+    def doubt(original: Any, self: Any, node: Any, name: bytes) -> None:
+        """Nothing is doubted."""
+
+
+def _overflow_ignored(patch: Patch) -> None:
+    """The kernel said that it lost records, and nothing follows."""
+    from inotify_bridge.capture.reconciler import Reconciler
+
+    @patch.instead_of(Reconciler, "_overflowed")
+    def overflowed(original: Any, self: Any) -> None:
+        """No resync."""
+
+
+def _unpaired_kept(patch: Patch) -> None:
+    """A name that moved out of the tree stays in the model."""
+    from inotify_bridge.capture.hints import Hints
+
+    @patch.instead_of(Hints, "release")
+    def release(original: Any, self: Any, now: float) -> None:
+        self._renames.expired(now)
+
+
+def _subtree_lost(patch: Patch) -> None:
+    """What is below a renamed directory goes on under its old path."""
+    from inotify_bridge.capture.tree import Tree
+
+    @patch.instead_of(Tree, "paths_changed")
+    def paths_changed(original: Any, self: Any) -> None:
+        """Paths that were built before stay."""
+
+
+def _subtree_left(patch: Patch) -> None:
+    """A renamed directory leaves its contents behind."""
+    from inotify_bridge.capture.model import Model
+    from inotify_bridge.capture.tree import Directory
+
+    @patch.instead_of(Model, "move")
+    def move(original: Any, self: Any, node: Any, name: bytes, to: Any, to_name: bytes) -> None:
+        original(self, node, name, to, to_name)
+        kid = to.kids.get(to_name)
+        if isinstance(kid, Directory):
+            kid.kids = {}
+
+
+def _identity_not_compared(patch: Patch) -> None:
+    """Whatever directory stands at a path is taken for the one the model means."""
+    from inotify_bridge.capture.doors import Doors
+    from inotify_bridge.capture.hints import Hints
+    from inotify_bridge.capture.judge import Judge
+
+    @patch.instead_of(Doors, "_verified")
+    def verified(original: Any, handle: Any, node: Any) -> Any:
+        return handle
+
+    @patch.instead_of(Hints, "_leads")
+    def leads(original: Any, self: Any, node: Any, name: bytes, kid: Any) -> bool:
+        return True
+
+    @patch.instead_of(Judge, "_same_or_none")
+    def same_or_none(original: Any, self: Any, node: Any, name: bytes, kid: Any, inner: Any) -> Any:
+        return kid
+
+    @patch.instead_of(Judge, "_same_directory")
+    def same(original: Any, self: Any, node: Any, name: bytes, kid: Any, changes: Any, seen: Any) -> Any:
+        seen = seen._replace(device=kid.device, inode=kid.inode) if kid.inode else seen
+        return original(self, node, name, kid, changes, seen)
+
+
+def _bracket_left_out(patch: Patch) -> None:
+    """A resync does not say that it began: a consumer takes what it finds for news."""
+    from inotify_bridge.capture.resync import Resyncs
+
+    @patch.instead_of(Resyncs, "_begin")
+    def begin(original: Any, self: Any, *arguments: Any) -> None:
+        model, self._model = self._model, _Mute()
+        original(self, *arguments)
+        self._model = model
+
+
+class _Mute:
+    """A model that says nothing about itself."""
+
+    def notice(self, *_: Any, **__: Any) -> None:
+        """Dropped."""
+
+
+def _limits_not_told(patch: Patch) -> None:
+    """A directory for which there is no watch (ENOSPC) or no right to read is neither told of nor polled."""
+    from inotify_bridge.capture.coverage import Coverage
+
+    @patch.instead_of(Coverage, "degrade")
+    def degrade(original: Any, self: Any, node: Any, code: int, now: float) -> None:
+        """Swallowed."""
+
+
+def _lost_root_deleted(patch: Patch) -> None:
+    """Where a root's path leads nowhere, everything in it is told as deleted."""
+    from inotify_bridge.capture.roots import Roots
+
+    @patch.instead_of(Roots, "_lose")
+    def lose(original: Any, self: Any, root: Any, code: int) -> None:
+        for name in list(root.kids):
+            self._model.drop(root, name)
+        original(self, root, code)
+
+
+def _empty_root_taken(patch: Patch) -> None:
+    """An empty directory in place of a lost root is taken for the tree."""
+    from inotify_bridge.capture.roots import Roots
+
+    @patch.instead_of(Roots, "_acceptable")
+    def acceptable(original: Any, self: Any, root: Any, handle: Any) -> bool:
+        return True
+
+
+def _links_followed(patch: Patch) -> None:
+    """A directory is opened by its name alone, through whatever symbolic link stands there."""
+    import os
+
+    from inotify_bridge.capture.filesystem import KernelFileSystem
+
+    @patch.instead_of(KernelFileSystem, "_open")
+    def opened(original: Any, self: Any, at: int, path: bytes) -> int:
+        return os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK, dir_fd=at)
+
+
+def _root_followed(patch: Patch) -> None:
+    """A root that turned into a symbolic link is followed."""
+    from inotify_bridge.capture.filesystem import KernelFileSystem
+
+    @patch.instead_of(KernelFileSystem, "open_root")
+    def open_root(original: Any, self: Any, path: bytes) -> Any:
+        self._plain.discard(path)
+        return original(self, path)
+
+
+def _queue_unbounded(patch: Patch) -> None:
+    """The notifier goes on reading however much waits for the recorder."""
+    from inotify_bridge.capture.notifier import Inbox
+
+    @patch.instead_of(Inbox, "put")
+    def put(original: Any, self: Any, entry: Any) -> bool:
+        bound, self.max_bytes = self.max_bytes, 1 << 62
+        room: bool = original(self, entry)
+        self.max_bytes = bound
+        return room
+
+
+def _barrier_at_once(patch: Patch) -> None:
+    """A barrier passes when it is asked for."""
+    from inotify_bridge.capture.notifier import Notifier
+
+    @patch.instead_of(Notifier, "barrier")
+    def barrier(original: Any, self: Any) -> Any:
+        asked = original(self)
+        asked.passed.set()
+        return asked
+
+
+MUTANTS = (
+    Mutant("scan before add", "R9", _scan_before_add, _SCHEDULES, 500),
+    Mutant("no check after the batch", "R1", _no_check, _SCHEDULES, 500),
+    Mutant("overflow ignored", "R2", _overflow_ignored, _SCHEDULES, 500),
+    Mutant("unpaired MOVED_FROM kept", "R10", _unpaired_kept, _SCHEDULES, 500),
+    Mutant("subtree rename lost", "R10", _subtree_lost, _SCHEDULES, 500),
+    Mutant("subtree left behind", "R10", _subtree_left, _SCHEDULES, 500),
+    Mutant("identity not compared", "R9", _identity_not_compared, _SCHEDULES, 1500),
+    Mutant("resync bracket left out", "R2", _bracket_left_out, _SCHEDULES, 500),
+    Mutant("limits not told", "R11", _limits_not_told, "tests/kernel/test_limits.py::test_no_watch_left"),
+    Mutant("lost root as deletions", "R12", _lost_root_deleted, f"{_ROOTS}::test_root_renamed_away"),
+    Mutant(
+        "empty root taken", "R12", _empty_root_taken, f"{_ROOTS}::test_empty_directory_in_place_of_a_root"
+    ),
+    Mutant(
+        "symlink followed on open",
+        "R18",
+        _links_followed,
+        "tests/attack/test_confinement.py::test_directories_swapped_with_links_to_the_outside",
+    ),
+    Mutant(
+        "root followed through a link",
+        "R18",
+        _root_followed,
+        "tests/attack/test_names.py::test_a_root_that_becomes_a_link_is_lost",
+    ),
+    Mutant(
+        "unbounded queue",
+        "R13",
+        _queue_unbounded,
+        "tests/promises/test_bounds.py::test_reading_pauses_at_the_bound",
+    ),
+    Mutant(
+        "barrier answered at once",
+        "R20",
+        _barrier_at_once,
+        "tests/agent/test_barrier.py::test_everything_before_it_is_in_the_journal",
+    ),
+)

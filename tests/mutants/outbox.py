@@ -1,0 +1,127 @@
+"""Mutants of the store: its transaction, its numbers, its bound and its lock."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.patching import Patch
+
+_STORE = "tests/outbox/test_store.py"
+
+
+def _synchronous_normal(patch: Patch) -> None:
+    """A commit returns before it is on disk: a power cut takes back what was published."""
+    from inotify_bridge.outbox import store
+
+    @patch.instead_of(store, "open_writer")
+    def open_writer(original: Any, *arguments: Any, **named: Any) -> Any:
+        connection = original(*arguments, **named)
+        connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
+def _two_transactions(patch: Patch) -> None:
+    """The index is committed first, and the messages about it in a transaction of their own."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "commit")
+    def commit(original: Any, self: Any, records: Any, writes: Any, *rest: Any, **named: Any) -> Any:
+        original(self, [], writes, *rest, **named)
+        return original(self, records, {}, *rest, **named)
+
+
+def _sequence_recomputed(patch: Patch) -> None:
+    """After a restart numbers go on from what the journal happens to hold."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "__init__")
+    def init(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        row = self._connection.execute("SELECT max(last) FROM batches WHERE epoch = ?", (self._epoch,))
+        self._last_sequence = row.fetchone()[0] or 0
+
+
+def _epoch_by_the_clock(patch: Patch) -> None:
+    """An epoch's time is the clock's, whatever came before: set back, it is lower than the last one."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "mint_epoch")
+    def mint_epoch(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
+        self._epoch = ""
+        return original(self, *arguments, **named)
+
+
+def _epoch_keeps_the_index(patch: Patch) -> None:
+    """A new epoch begins with a difference to the old one instead of a full snapshot."""
+    from inotify_bridge.outbox.index import IndexTable
+
+    @patch.instead_of(IndexTable, "clear")
+    def clear(original: Any, self: Any) -> None:
+        """The rows stay."""
+
+
+def _journal_unbounded(patch: Patch) -> None:
+    """The journal takes batches however full it is."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "admits")
+    def admits(original: Any, self: Any) -> bool:
+        return True
+
+
+def _pruned_at_the_quickest(patch: Patch) -> None:
+    """Messages are removed when one sink has confirmed them, whatever the others still wait for."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "slowest")
+    def slowest(original: Any, self: Any) -> Any:
+        return max(self._watermarks.values(), default=self.end)
+
+
+def _no_lock(patch: Patch) -> None:
+    """The state directory is locked by nobody: a second agent writes into the same stream."""
+    import os
+
+    from inotify_bridge.outbox.lock import DirectoryLock
+
+    @patch.instead_of(DirectoryLock, "__init__")
+    def init(original: Any, self: Any, directory: Any) -> None:
+        self._descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
+
+
+MUTANTS = (
+    Mutant(
+        "synchronous NORMAL",
+        "R4",
+        _synchronous_normal,
+        f"{_STORE}::test_durable_commits_are_synchronous",
+    ),
+    Mutant(
+        "events outside the index transaction",
+        "R14",
+        _two_transactions,
+        f"{_STORE}::test_messages_and_index_are_one_step",
+    ),
+    Mutant(
+        "sequence recomputed after a restart",
+        "R5",
+        _sequence_recomputed,
+        "tests/promises/test_numbers.py::test_numbers_go_on_when_all_was_pruned",
+    ),
+    Mutant("epoch by the clock alone", "R5", _epoch_by_the_clock, f"{_STORE}::test_epochs_grow"),
+    Mutant(
+        "new epoch keeps the index",
+        "R8",
+        _epoch_keeps_the_index,
+        "tests/outbox/test_index.py::test_a_new_epoch_empties_the_index",
+    ),
+    Mutant("journal unbounded", "R13", _journal_unbounded, f"{_STORE}::test_room"),
+    Mutant(
+        "pruned at the quickest sink",
+        "R6",
+        _pruned_at_the_quickest,
+        f"{_STORE}::test_pruned_is_what_all_have_confirmed",
+    ),
+    Mutant("no flock", "R16", _no_lock, "tests/outbox/test_lock.py::test_held_by_another_process"),
+)

@@ -1,0 +1,114 @@
+"""Mutants of the sinks: what they take for a broker's word, and whom they trust."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any
+
+from tests.mutants.mutant import Mutant
+from tests.mutants.patching import Patch
+
+_RABBITMQ = "tests/sinks/test_rabbitmq.py"
+_KAFKA = "tests/sinks/test_kafka.py"
+
+
+def _ack_on_send(patch: Patch) -> None:
+    """RabbitMQ: a message counts as accepted when it is sent; its confirm is not awaited."""
+    from inotify_bridge.sinks.rabbitmq_flight import Flight
+
+    @patch.instead_of(Flight, "sending")
+    def sending(original: Any, self: Any) -> None:
+        original(self)
+        self.confirm(self._first_tag + self._sent - 1, multiple=False)
+
+
+def _kafka_ack_on_send(patch: Patch) -> None:
+    """Kafka: records count as accepted when they are sent; the broker's answer is not awaited."""
+    from inotify_bridge.sinks.kafka_python import PythonClient
+
+    @patch.instead_of(PythonClient, "_answers")
+    def answers(original: Any, self: Any, waiting: Any, deadline: float) -> dict[int, Any]:
+        return {partition: SimpleNamespace(error_code=0) for partition in self._leaders}
+
+
+def _session_not_fenced(patch: Patch) -> None:
+    """Kafka: every session is another producer, so that a late request of an old one is still taken."""
+    from inotify_bridge.sinks.kafka_python import PythonClient
+
+    @patch.instead_of(PythonClient, "_begin_epoch")
+    def begin_epoch(original: Any, self: Any, connection: Any, cluster: str) -> None:
+        self._producer = -1
+        original(self, connection, cluster)
+
+
+def _unroutable_accepted(patch: Patch) -> None:
+    """RabbitMQ: a message that no queue got counts as accepted."""
+    from inotify_bridge.sinks.rabbitmq_connection import Connection
+
+    @patch.instead_of(Connection, "_on_returned")
+    def on_returned(original: Any, self: Any, *arguments: Any) -> None:
+        """The acceptance that follows counts."""
+
+
+def _certificate_not_verified(patch: Patch) -> None:
+    """TLS connects to whoever answers, under whatever name."""
+    import ssl
+
+    from inotify_bridge.sinks.rabbitmq_options import TlsOptions
+
+    @patch.instead_of(TlsOptions, "context")
+    def context(original: Any, self: Any) -> ssl.SSLContext:
+        made: ssl.SSLContext = original(self)
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+        return made
+
+
+def _secret_in_an_error(patch: Patch) -> None:
+    """The error about a refused connection repeats the password."""
+    from inotify_bridge.sinks import rabbitmq_errors
+
+    @patch.instead_of(rabbitmq_errors, "connect_failed")
+    def connect_failed(original: Any, error: BaseException, options: Any) -> Any:
+        told = original(error, options)
+        return type(told)(f"{told.message} ({options.read_password()})", told.hint, told.reason)
+
+
+MUTANTS = (
+    Mutant(
+        "ack on send",
+        "R7",
+        _ack_on_send,
+        f"{_RABBITMQ}::TestRabbitmq::test_nothing_is_accepted_by_a_frozen_broker",
+    ),
+    Mutant(
+        "ack on send to Kafka",
+        "R7",
+        _kafka_ack_on_send,
+        f"{_KAFKA}::TestKafka::test_nothing_is_accepted_by_a_frozen_broker[kafka-python]",
+    ),
+    Mutant(
+        "old Kafka session not fenced",
+        "R6",
+        _session_not_fenced,
+        "tests/sinks/test_kafka_sessions.py::test_late_request_of_an_old_session_is_refused",
+    ),
+    Mutant(
+        "unroutable counted as accepted",
+        "R2",
+        _unroutable_accepted,
+        f"{_RABBITMQ}::TestRabbitmq::test_unroutable_is_retried",
+    ),
+    Mutant(
+        "TLS not verified",
+        "R19",
+        _certificate_not_verified,
+        "tests/sinks/test_rabbitmq_failures.py::test_tls_with_an_unknown_authority",
+    ),
+    Mutant(
+        "secret in an error",
+        "R19",
+        _secret_in_an_error,
+        f"{_RABBITMQ}::TestRabbitmq::test_wrong_password",
+    ),
+)

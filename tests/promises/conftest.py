@@ -1,0 +1,5 @@
+"""What is watched."""
+
+from tests.agent.conftest import trees
+
+__all__ = ["trees"]

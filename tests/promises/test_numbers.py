@@ -1,0 +1,49 @@
+"""R3 and R5: every message has a number of its own, and no number is given twice."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import Store
+from tests.agent.embedded import GROUP, Embedded
+from tests.agent.trees import Trees
+
+HEARTBEATS = 5
+
+
+def test_numbers_go_on_when_all_was_pruned(tmp_path: Path) -> None:
+    """A store whose journal is empty goes on after the last number it gave, also in a new life."""
+    path = tmp_path / "group.db"
+    for life in range(3):
+        store = Store.open(path)
+        if not life:
+            store.mint_epoch("inotify://test/uploads")
+            store.set_sinks(["orders"])
+        assert store.last_sequence == 2 * life
+        store.commit([b"one", b"two"], {})
+        assert store.end == Position(store.epoch, 2 * life + 2)
+        store.acknowledge("orders", store.end)
+        while store.prune():
+            pass
+        assert store.live_bytes == 0, "nothing is left to count by"
+        store.close()
+
+
+def test_heartbeats_have_numbers_of_their_own(trees: Trees) -> None:
+    """Between the events of files a heartbeat is a message like any other: dense, and with its own id."""
+    group = {"name": GROUP, "paths": [os.fspath(trees.root)], "sinks": ["memory"], "heartbeat": "100ms"}
+    with Embedded(trees, watch_groups=[group]) as embedded:
+        for beat in range(1, HEARTBEATS + 1):
+            trees.files(f"beat-{beat}", 3)
+            assert embedded.broker.wait(
+                lambda messages, wanted=beat: (  # type: ignore[misc]
+                    sum(one.kind == "stream.heartbeat" for one in messages) >= wanted
+                ),
+                30.0,
+            )
+        arrivals = embedded.settled()
+    assert arrivals.kinds().count("stream.heartbeat") >= HEARTBEATS
+    assert len({one.event["id"] for one in arrivals.all}) == len(arrivals.all)
+    arrivals.assert_true(trees.root)
