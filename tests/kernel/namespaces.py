@@ -19,13 +19,13 @@ def _needs(*command: str) -> None:
 
 
 class Mounts:
-    """A private mount namespace, kept by a process that sleeps; for a `with` statement."""
+    """A private mount namespace, kept by a process that ends with this one; for a `with` statement."""
 
     def __enter__(self) -> Mounts:
         _needs("unshare", "--mount")
         self._keeper = subprocess.Popen(
-            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec sleep 3600"],
-            stdin=subprocess.DEVNULL,
+            ["unshare", "--mount", "--propagation", "private", "sh", "-c", "echo ready; exec cat >&2"],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
         )
         assert self._keeper.stdout is not None
@@ -38,10 +38,8 @@ class Mounts:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        assert self._keeper.stdout is not None
-        self._keeper.stdout.close()
         self._keeper.kill()
-        self._keeper.wait()
+        self._keeper.communicate()
 
     @property
     def prefix(self) -> list[str]:
