@@ -16,8 +16,9 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import TypeAlias
 
 from prometheus_client import CollectorRegistry
 
@@ -39,6 +40,9 @@ _JOIN = 30.0
 
 GARBAGE = (100_000, 50, 100)
 """Garbage is collected seldom: hardly anything here is in a circle, and the notifier waits for it."""
+
+Undelivered: TypeAlias = Mapping[tuple[str, str], int]
+"""How many messages a sink has not confirmed, by (group, sink); only those that have any."""
 
 _log = logging.getLogger("inotify_bridge.agent")
 
@@ -128,7 +132,7 @@ class Agent:
             options = config.sink(sink).options
             self.metrics.insecure(sink, _insecure(options))
 
-    def stop(self, timeout: float | None = None) -> int:
+    def stop(self, timeout: float | None = None) -> Undelivered:
         """
         Drain and end. Idempotent.
 
@@ -136,7 +140,7 @@ class Agent:
             timeout: seconds for the drain; the configured `shutdown_timeout` unless given.
 
         Returns:
-            How many messages are left undelivered; with a state directory they are sent after the next start.
+            What is left undelivered; with a state directory it is sent after the next start, else it is lost.
         """
         self._stopping = True
         self._news.set()
@@ -149,19 +153,23 @@ class Agent:
             self._lock_file.close()
         return left
 
-    def _stop_groups(self, groups: Sequence[Group], timeout: float | None = None) -> int:
+    def undelivered(self) -> Undelivered:
+        """What is recorded and not confirmed at this moment. From any thread."""
+        return _undelivered(list(self.groups.values()))
+
+    def _stop_groups(self, groups: Sequence[Group], timeout: float | None = None) -> Undelivered:
         """Upstream first; all groups together, so that none waits for the broker of another."""
         deadline = time.monotonic() + (self.config.shutdown_timeout if timeout is None else timeout)
         for step in (
             lambda group: group.stop_reading(deadline),
             lambda group: group.stop_recording(deadline),
+            lambda group: group.stop_relaying(deadline),
         ):
             _together(step, groups)
-        left: list[int] = []
-        _together(lambda group: left.append(group.stop_relaying(deadline)), groups)
+        left = _undelivered(groups)
         for group in groups:
             self.groups.pop(group.config.name, None)
-        return sum(left)
+        return left
 
     def abort(self) -> None:
         """Interrupt a drain: nothing more is waited for."""
@@ -251,6 +259,11 @@ class Agent:
 def sink_of(entry: SinkEntry, context: SinkContext) -> Sink:
     """The sink of a configuration entry. Opens nothing."""
     return sink_class(entry.type)(entry.options, context)
+
+
+def _undelivered(groups: Sequence[Group]) -> Undelivered:
+    waiting = {(group.config.name, sink): group.lag(sink) for group in groups for sink in group.relays}
+    return {pair: count for pair, count in waiting.items() if count}
 
 
 def _made(directory: bytes) -> Path:

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import logging
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from inotify_bridge.cli.options import config_option
 from inotify_bridge.errors import BridgeError
 
+if TYPE_CHECKING:
+    from inotify_bridge.agent import Agent, Undelivered
+
 _log = logging.getLogger("inotify_bridge.agent")
 
 
 @click.command(
     "run",
-    epilog="SIGTERM and SIGINT drain and end it, a second one interrupts the drain; SIGHUP reloads.",
+    epilog="SIGTERM and SIGINT drain and end it, a second one interrupts the drain; SIGHUP reloads. Exit "
+    "code 1 when messages were lost: not delivered, and no state.dir keeps them.",
 )
 @config_option
 @click.option("--check", is_flag=True, help="Only validate the configuration.")
@@ -46,23 +51,42 @@ def _run(path: Path, loaded: object) -> int:
     assert isinstance(loaded, config.Config)
     configure_log(loaded.log.level, loaded.log.format)
     agent = Agent(loaded, path)
-
-    def reload() -> None:
-        try:
-            new = config.load(path)
-            agent.reload(new)
-        except BridgeError as error:
-            agent.reload_failed(str(error))
-            _log.error("the configuration stays as it was: %s", error)
-        else:
-            configure_log(new.log.level, new.log.format)
-
-    signals = Signals(agent, reload)
+    signals = Signals(agent, lambda: _reload(agent, path))
     agent.start()
     try:
         signals.wait()
     finally:
         left = signals.stop()
+    return _ended(left, kept=loaded.state.dir is not None)
+
+
+def _reload(agent: Agent, path: Path) -> BridgeError | None:
+    """On the main thread. Returns why the old configuration stayed."""
+    from inotify_bridge import config
+    from inotify_bridge.cli import configure_log
+
+    try:
+        new = config.load(path)
+        agent.reload(new)
+    except BridgeError as error:
+        agent.reload_failed("; ".join(_reasons(error)))
+        for reason in _reasons(error):
+            _log.error("the configuration stays as it was: %s", reason)
+        return error
+    configure_log(new.log.level, new.log.format)
+    return None
+
+
+def _reasons(error: BridgeError) -> list[str]:
+    """Every problem of a configuration is a line of its own."""
+    return [str(problem) for problem in getattr(error, "problems", ())] or [str(error)]
+
+
+def _ended(left: Undelivered, kept: bool) -> int:
+    """Says what was not delivered; returns the exit code."""
+    from inotify_bridge.cli.process import in_words
+
     if left:
-        _log.warning("%d messages are left undelivered", left)
-    return 0
+        fate = "sent after the next start" if kept else "lost, for there is no state.dir"
+        _log.warning("left undelivered, %s: %s", fate, in_words(left))
+    return 1 if left and not kept else 0

@@ -134,7 +134,9 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
         agent.abort()
         signals.stop(0.0)
     elif left := signals.stop():
-        raise BridgeError(f"{left} events were not printed in time", "whoever reads stdout is too slow")
+        raise BridgeError(
+            f"{sum(left.values())} events were not printed in time", "whoever reads stdout is too slow"
+        )
     return 0
 
 

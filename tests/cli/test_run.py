@@ -64,19 +64,39 @@ def test_a_signal_drains_and_ends_it(tmp_path: Path, number: signal.Signals) -> 
         assert messages(child, "error") + messages(child, "warning") == []
 
 
-def test_a_second_signal_interrupts_the_drain(tmp_path: Path) -> None:
-    """The drain waits for a broker that is away; a second signal ends it, says what is left, and it is 0."""
-    with agent(configuration(tmp_path, AWAY, shutdown_timeout="10m")) as child:
+@pytest.mark.parametrize(
+    ("state", "code", "fate"),
+    [("{}", 1, "lost, for there is no state.dir"), ("{dir: ./state}", 0, "sent after the next start")],
+    ids=["in memory", "state directory"],
+)
+def test_a_second_signal_interrupts_the_drain(tmp_path: Path, state: str, code: int, fate: str) -> None:
+    """
+    The drain says once for which broker it waits, and how many messages; a second signal ends it, says what
+    is left and whether it is lost. Exit code 1 where it is, 0 where the state directory keeps it.
+    """
+    with agent(configuration(tmp_path, AWAY, shutdown_timeout="10m", state=state)) as child:
         child.wait_for(lambda: any("sink unavailable" in line for line in messages(child)), "the failure")
-        child.process.send_signal(signal.SIGTERM)
-        child.wait_for(lambda: any("stream.stopped" in line for line in messages(child)), "the drain")
-        assert child.end().code == 0
-        assert re.fullmatch(r"\d+ messages are left undelivered", messages(child)[-1])
+        child.process.send_signal(signal.SIGINT)
+        child.wait_for(lambda: any("draining" in line for line in messages(child)), "the word of it")
+        (told,) = [line for line in messages(child, "warning") if "draining" in line]
+        waiting = re.fullmatch(r"draining (\d+) messages to s \(group g\); Ctrl-C again ends it now", told)
+        assert waiting
+        assert child.end(signal.SIGINT).code == code
+        assert messages(child)[-1] == f"left undelivered, {fate}: {waiting[1]} messages to s (group g)"
+        assert messages(child).count(told) == 1
+
+
+def test_a_drain_that_runs_out_of_time_loses_what_nothing_keeps(tmp_path: Path) -> None:
+    """After `shutdown_timeout` the same is said, and the exit code is the same."""
+    with agent(configuration(tmp_path, AWAY, shutdown_timeout="0s")) as child:
+        child.wait_for(lambda: any("stream.started" in line for line in messages(child)), "its begin")
+        assert child.end().code == 1
+        assert "left undelivered, lost" in messages(child)[-1]
 
 
 def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
     """`run` goes on without its broker: one line in the log, shown by `status`, and the probes stay well."""
-    with agent(configuration(tmp_path, AWAY, shutdown_timeout="0s")) as child:
+    with agent(configuration(tmp_path, AWAY, shutdown_timeout="0s", state="{dir: ./state}")) as child:
         url = address(child)
 
         def attempts() -> int:
@@ -118,15 +138,18 @@ def test_check_only_validates(tmp_path: Path) -> None:
 
 
 def test_a_broken_file_does_not_end_it(tmp_path: Path) -> None:
-    """SIGHUP with a file that is wrong changes nothing but the log; a good one is put in force."""
+    """SIGHUP with a wrong file changes nothing, each mistake is a line of the log; a good one is taken."""
     file = configuration(tmp_path)
     good = file.read_text()
     with agent(file) as child:
         child.wait_for_event("stream.resync_completed")
-        file.write_text(good + "htp: {}\n")
+        file.write_text(good + "htp: {}\nlogs: {}\n")
         child.process.send_signal(signal.SIGHUP)
-        child.wait_for(lambda: messages(child, "error"), "the refusal")
-        assert "htp: unknown key (did you mean 'http'?)" in messages(child, "error")[0]
+        child.wait_for(lambda: len(messages(child, "error")) == 2, "the refusal")
+        assert [line.rpartition(": ")[2] for line in messages(child, "error")] == [
+            "unknown key (did you mean 'http'?)",
+            "unknown key (did you mean 'log'?)",
+        ]
         file.write_text(good.replace("name: g,", "name: g, kinds: [deleted],"))
         child.process.send_signal(signal.SIGHUP)
         child.wait_for(
@@ -156,7 +179,7 @@ def test_every_command_shows_an_example(name: str) -> None:
 def test_it_runs_where_its_output_is_read_no_more(tmp_path: Path) -> None:
     """A stdout that is closed is a sink that is away: the agent goes on, and ends with 0."""
     read_end, write_end = os.pipe()
-    file = configuration(tmp_path, shutdown_timeout="0s")
+    file = configuration(tmp_path, shutdown_timeout="0s", state="{dir: ./state}")
     with Running("run", "-c", file, directory=tmp_path, stdout=write_end) as child:
         os.close(write_end)
         os.read(read_end, 1 << 16)
