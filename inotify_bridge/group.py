@@ -11,27 +11,26 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-from inotify_bridge import __version__
 from inotify_bridge.capture.filesystem import KernelFileSystem
-from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Barrier, Inbox, Notifier
-from inotify_bridge.capture.reconciler import Options, Reason, Reconciler, Root
-from inotify_bridge.config.model import Config, RootPath, SinkEntry, WatchGroup
-from inotify_bridge.errors import UnavailableError
-from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.capture.reconciler import Reason, Reconciler
+from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.errors import ConfigError, UnavailableError
 from inotify_bridge.metrics import Metrics
+from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
-from inotify_bridge.recorder import Recorder, Stream
+from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
+from inotify_bridge.wiring import context_of as context_of
+from inotify_bridge.wiring import cpu_seconds, identity_of, instance, options_of, roots_of, stream_of
 
 RESTARTS = 3
 """Times within ten minutes of each other that a group is restarted after a thread of it died."""
@@ -109,8 +108,8 @@ class Group:
         try:
             new_sinks = store.set_sinks(self.config.sinks)
             reason: Reason = "restart"
-            if store.source != self._identity() or new_sinks:
-                store.mint_epoch(self._identity())
+            if store.source != identity_of(self.source, self.config) or new_sinks:
+                store.mint_epoch(identity_of(self.source, self.config))
                 reason = "start"
             self._build_threads()
         except BaseException:
@@ -123,11 +122,6 @@ class Group:
     def _database(self) -> Path | None:
         directory = self._whole.state.dir
         return None if directory is None else Path(os.fsdecode(directory)) / f"{self.config.name}.db"
-
-    def _identity(self) -> str:
-        """What an epoch is minted for: another source, or other roots, begin a new one."""
-        roots = (f"{encode_name(root.name or b'')}={encode_name(root.path)}" for root in self.config.roots)
-        return "\n".join((self.source, *roots))
 
     def _start_relay(self, name: str, store: Store) -> None:
         assert self._threads is not None
@@ -148,14 +142,16 @@ class Group:
 
     def _build_threads(self) -> None:
         store, metrics = self.store, self._all_metrics.group(self.config.name)
-        inotify = _instance()
+        inotify = instance()
         inbox = Inbox(self._whole.capture.queue_max_bytes)
         notifier = Notifier(
             inotify, inbox, f"notifier-{self.config.name}", lambda error: self._died("notifier", error)
         )
-        reconciler = Reconciler(KernelFileSystem(inotify), store, roots_of(self.config), self._options())
+        reconciler = Reconciler(
+            KernelFileSystem(inotify), store, roots_of(self.config), options_of(self._whole, self.config)
+        )
         recorder = Recorder(
-            self._stream(),
+            stream_of(self._whole, self.config),
             inbox,
             reconciler,
             store,
@@ -172,8 +168,8 @@ class Group:
         metrics.follow(
             kernel_queue_bytes=inotify.pending,
             capture_queue_bytes=lambda: inbox.bytes,
-            notifier_cpu_seconds=lambda: _cpu_seconds(notifier.thread),
-            recorder_cpu_seconds=lambda: _cpu_seconds(recorder.thread),
+            notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
+            recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
         )
 
     def _start_threads(self, reason: Reason) -> None:
@@ -248,18 +244,27 @@ class Group:
         stay.
         """
         with self._lifecycle:
-            old = self._present_threads()
-            deadline = time.monotonic() + _JOIN
-            self.stop_reading(deadline)
-            old.recorder.finish(deadline, stopped=False)
-            if not old.recorder.join(2 * _JOIN):
-                old.recorder.interrupt()
-            if self._ended(old):
-                old.recorder.close_books()
+            if self._paused(_JOIN):
                 self.config, self._whole = config, whole
-                self.stopping = False
-                self._build_threads()
-                self._start_threads("reload")
+                self._go_on("reload")
+
+    def _paused(self, timeout: float) -> bool:
+        """Record what has happened and end both threads; False where one hangs, and the group is given up."""
+        old = self._present_threads()
+        deadline = time.monotonic() + timeout
+        self.stop_reading(deadline)
+        old.recorder.finish(deadline, stopped=False)
+        if not old.recorder.join(timeout + _JOIN):
+            old.recorder.interrupt()
+        if not self._ended(old):
+            return False
+        old.recorder.close_books()
+        return True
+
+    def _go_on(self, reason: Reason) -> None:
+        self.stopping = False
+        self._build_threads()
+        self._start_threads(reason)
 
     def restart(self) -> None:
         """
@@ -321,6 +326,55 @@ class Group:
             raise UnavailableError(f"group {self.config.name}: the barrier did not pass within {timeout:g} s")
         return self.store.end
 
+    def new_epoch(self, timeout: float) -> str:
+        """
+        End the epoch and begin another with a full snapshot, which every sink gets after what is recorded.
+
+        What happened until now is recorded in the old epoch first, as far as `timeout` seconds allow.
+
+        Returns:
+            The new epoch.
+        Raises:
+            UnavailableError: the group is stopping, or it is given up because a thread of it hangs.
+            StoreError: the store does not take it; the old epoch goes on.
+        """
+        with self._lifecycle:
+            if self.stopping or self.failure or self._threads is None:
+                raise UnavailableError(f"group {self.config.name} does not run", self.failure)
+            if not self._paused(timeout):
+                raise UnavailableError(f"group {self.config.name} is given up", self.failure)
+            try:
+                return self.store.mint_epoch(identity_of(self.source, self.config))
+            finally:
+                self._go_on("requested")
+
+    def parked(self) -> list[Parked]:
+        """The messages that wait for an operator. Raises: see `desk.Desk`, for all of these."""
+        return self.recorder.desk.parked()
+
+    def retry_parked(self, sink: str | None, position: Position | None) -> int:
+        """Publish the present state of their paths; see `desk.Desk.retry`."""
+        return self.recorder.desk.retry(sink, position)
+
+    def drop_parked(self, sink: str | None, position: Position | None) -> int:
+        """Forget parked messages; see `desk.Desk.drop`."""
+        return self.recorder.desk.drop(sink, position)
+
+    def replay(self, sequence: int, sink: str | None) -> Position:
+        """
+        Have messages of the present epoch sent again, to one sink or to all; see `desk.Desk.replay`.
+
+        Raises:
+            ConfigError: there is no such sink or message.
+            UnavailableError: the message is not kept any more.
+        """
+        if sink is not None and sink not in self.relays:
+            raise ConfigError(
+                f"group {self.config.name} has no sink '{sink}'", "one of " + ", ".join(self.relays)
+            )
+        meant = {name: relay.rewind for name, relay in self.relays.items() if sink in (None, name)}
+        return self.recorder.desk.replay(sequence, meant)
+
     # -- what it is
 
     @property
@@ -365,43 +419,6 @@ class Group:
         for relay in self.relays.values():
             relay.offer(epoch, messages)
 
-    def _options(self) -> Options:
-        config = self.config
-        return Options(
-            kinds=config.kinds,
-            recursive=config.recursive,
-            one_file_system=config.one_file_system,
-            filters=Filters(config.include, config.exclude),
-            poll_interval=config.poll_interval,
-            resync_interval=config.resync_interval,
-            settle=config.ready.settle,
-            snapshot=config.snapshot == "initial",
-            whole_moves=self._whole.events.partition_by == "group",
-        )
-
-    def _stream(self) -> Stream:
-        config, events = self.config, self._whole.events
-        replicable = self._whole.replicable(config)
-        started: Mapping[str, object] = {
-            "version": __version__,
-            "roots": {
-                encode_name(_stream_name(root)): encode_name(os.path.abspath(root.path))
-                for root in config.roots
-            },
-            "kinds": sorted(config.kinds),
-            "replicable": replicable,
-        }
-        return Stream(
-            group=config.name,
-            source=self.source,
-            type_prefix=events.type_prefix,
-            partition_by=events.partition_by,
-            replicable=replicable,
-            started=started,
-            retain=self._whole.state.retain,
-            heartbeat=config.heartbeat,
-        )
-
 
 class _Ledger:
     """The recorder of the moment, for relays that outlive it: see `outbox.relay.Recorder`."""
@@ -413,63 +430,4 @@ class _Ledger:
         self._group.recorder.acknowledge(sink, position)
 
     def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
-        self._group.recorder.park(sink, position, message, outcome)
-
-
-def context_of(config: Config, group: str, sink: str) -> SinkContext:
-    """What a sink is told about the pair it serves."""
-    return SinkContext(
-        name=sink,
-        group=group,
-        source=config.events.source_of(group),
-        content_mode=config.events.content_mode,
-        partition_by=config.events.partition_by,
-        client_id=f"inotify-bridge-{group}-{sink}",
-    )
-
-
-def roots_of(config: WatchGroup) -> Sequence[Root]:
-    """
-    The directories to watch: a root that is a file is its name in its directory.
-
-    A path that is not there yet is taken for a directory until it is found to be a file.
-    """
-    roots: list[Root] = []
-    files: dict[bytes, dict[bytes, bytes]] = {}
-    for root in config.roots:
-        if _is_file(root.path):
-            directory, _, base = root.path.rpartition(b"/")
-            files.setdefault(directory or b"/", {})[base] = root.name or base
-        else:
-            roots.append(Root(root.path, root.name or b""))
-    roots.extend(Root(path, b"", only) for path, only in files.items())
-    return roots
-
-
-def _stream_name(root: RootPath) -> bytes:
-    """What a root's paths begin with; of a file it is its whole path in the stream."""
-    return root.name or (os.path.basename(root.path) if _is_file(root.path) else b"")
-
-
-def _is_file(path: bytes) -> bool:
-    try:
-        return not stat.S_ISDIR(os.stat(path).st_mode)
-    except OSError:
-        return False
-
-
-def _instance() -> Inotify:
-    """Raises: UnavailableError."""
-    try:
-        return Inotify()
-    except OSError as error:
-        raise UnavailableError(
-            f"no inotify instance is to be had: {error.strerror}",
-            "raise fs.inotify.max_user_instances with sysctl, or run under a user of its own",
-        ) from error
-
-
-def _cpu_seconds(thread: threading.Thread) -> float:
-    if thread.ident is None or not thread.is_alive():
-        return 0.0
-    return time.clock_gettime(time.pthread_getcpuclockid(thread.ident))
+        self._group.recorder.desk.park(sink, position, message, outcome)

@@ -306,10 +306,9 @@ class RelayMetrics:
     def parked(self, count: int) -> None:
         """So many messages were set aside."""
         self._value("sink_parked_events").add(count)
-        self._value("parked_events").add(count)
 
     def parked_now(self, count: int) -> None:
-        """So many messages are set aside in all: after a start, and after an operator dealt with some."""
+        """So many messages are set aside in all; the recorder counts them, for it is who knows."""
         self._value("parked_events").set(count)
 
     def dropped(self, count: int) -> None:

@@ -128,11 +128,11 @@ class StatusView:
     def _outbox(group: Group) -> OutboxStatus:
         recorder = group.recorder
         return {
-            "events": recorder.lag(),
+            "events": recorder.books.lag(),
             "bytes": group.store.live_bytes,
             "limit_bytes": group.store.max_bytes,
-            "oldest_age_seconds": round(recorder.oldest_age(), 3),
-            "blocked": recorder.blocked,
+            "oldest_age_seconds": round(recorder.books.oldest_age(), 3),
+            "blocked": recorder.books.blocked,
         }
 
     def _sink(self, group: Group, name: str) -> SinkStatus:
@@ -145,7 +145,7 @@ class StatusView:
             "since": timestamp(relay.error_since or self._started_at),
             "acked_sequence": relay.position.sequence,
             "lag_events": group.lag(name),
-            "parked": group.recorder.parked_count.get(name, 0),
+            "parked": group.recorder.desk.parked_count.get(name, 0),
             "last_error": relay.error or None,
             "insecure": bool(getattr(getattr(entry.options, "tls", None), "insecure", False)),
         }
@@ -173,7 +173,7 @@ def _state(group: Group) -> GroupState:
         return "stopping"
     if not group.recorder.alive:
         return "restarting"
-    if group.recorder.blocked:
+    if group.recorder.books.blocked:
         return "blocked"
     return "running" if group.recorder.snapshot_done.is_set() else "starting"
 
@@ -220,10 +220,10 @@ def _words(group: Group) -> list[str]:
         words.append(
             f"{count} directories are polled, not watched: `inotify-bridge doctor` says which limit to raise"
         )
-    if group.recorder.blocked:
+    if group.recorder.books.blocked:
         words.append("the journal is full: reading waits until the slowest sink takes messages")
-    if group.recorder.trouble:
-        words.append(group.recorder.trouble)
+    if group.recorder.books.trouble:
+        words.append(group.recorder.books.trouble)
     words.extend(
         f"sink {name}: {relay.status.error}" for name, relay in group.relays.items() if relay.status.error
     )

@@ -38,7 +38,7 @@ IMPORT_RULE = {
     "metric_series": ("metric_series",),
 }
 # The parts that know all others: nothing below them knows them.
-MAP = ("agent", "group", "recorder", "status", "cli", "doctor", "web")
+MAP = ("agent", "group", "wiring", "recorder", "books", "desk", "notices", "status", "cli", "doctor", "web")
 DRIVERS = {
     "pika": "sinks.rabbitmq",
     "kafka": "sinks.kafka",

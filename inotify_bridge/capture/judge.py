@@ -22,7 +22,7 @@ from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle, Identity
 from inotify_bridge.capture.rules import Rules
-from inotify_bridge.capture.tree import Directory, Fresh, inside
+from inotify_bridge.capture.tree import Directory, Fresh, inside, type_of
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
 """The only answers that mean that something is not there."""
@@ -273,6 +273,26 @@ class Judge:
         self.model.store(node, name, kid, seen if kind == "written" else published(row, seen))
         if seen.links > 1 and not isinstance(kid, Directory):
             self._linked(node, name, seen, kind)
+
+    def tell_again(self, node: Directory, name: bytes, handle: Handle) -> None:
+        """Publish what a name is now, changed or not."""
+        self.check(node, name, handle)
+        kid = node.kids.get(name)
+        if kid is None:
+            return
+        entry = type_of(kid)
+        try:
+            seen = self._port.lstat(handle, name)
+        except OSError:
+            seen = None
+        if seen is None or stat.S_IFMT(seen.mode) != entry:
+            self.doubt(node, name)
+            return
+        regular: tuple[Kind, ...] = ("written", "modified") if entry == stat.S_IFREG else ()
+        kinds = (kind for kind in (*regular, "attributes_changed", "created") if kind in self.model.kinds)
+        if (kind := next(kinds, None)) is not None:
+            self.model.say(kind, node, name, entry, seen)
+            self.model.store(node, name, kid, seen)
 
     # -- adoption: the very directory, watched before it is listed
 

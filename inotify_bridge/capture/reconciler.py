@@ -145,9 +145,33 @@ class Reconciler:
         Returns:
             False where the path is no directory of the tree.
         """
-        tops = self._model.tree.roots if path is None else self._directories_at(path)
+        tops: Sequence[Directory] = self._model.tree.roots
+        if path is not None:
+            directory = self._model.tree.directory_at(path)
+            tops = () if directory is None else (directory,)
         self._resyncs.request(reason, tops, path)
         return bool(tops)
+
+    def tell_again(self, path: bytes) -> bool:
+        """
+        Publish the present state of an entry, changed or not; of one that is gone nothing.
+
+        Args:
+            path: as the stream names it.
+
+        Returns:
+            False where it cannot be looked at now.
+        """
+        place = self._model.tree.place(path)
+        if place is None:
+            return True
+        handle = self._door(place[0])
+        if handle is None or self._renames.at(*place) is not None:
+            return False
+        self._model.seen("resync")
+        self._judge.tell_again(*place, handle)
+        self._enqueue_adopted()
+        return True
 
     def mounts_are(self, below: Callable[[bytes], Mapping[bytes, int]]) -> None:
         """The mount table at the start: what `mounts_changed` is compared with."""
@@ -470,14 +494,3 @@ class Reconciler:
             self._resyncs.request("root", [root], root.name)
         else:
             self._resyncs.include(root)
-
-    def _directories_at(self, path: bytes) -> list[Directory]:
-        for root in self._model.tree.roots:
-            rest = path.removeprefix(root.name).strip(b"/") if path.startswith(root.name) else None
-            node: Directory | None = root if rest is not None else None
-            for part in rest.split(b"/") if rest else ():
-                kid = node.kids.get(part) if node is not None else None
-                node = kid if isinstance(kid, Directory) else None
-            if node is not None:
-                return [node]
-        return []

@@ -121,6 +121,23 @@ def inside(node: Directory | None, ancestor: Directory) -> bool:
     return node is ancestor
 
 
+def _below(root: bytes, path: bytes) -> bytes | None:
+    """A path without the name of its root: empty for the root itself, None for what is in another one."""
+    path = path.strip(b"/")
+    if not root or path == root:
+        return path.removeprefix(root)
+    return path.removeprefix(root + b"/") if path.startswith(root + b"/") else None
+
+
+def _descend(node: Directory, names: list[bytes]) -> Directory | None:
+    for name in names:
+        kid = node.kids.get(name)
+        if not isinstance(kid, Directory):
+            return None
+        node = kid
+    return node
+
+
 def walk(top: Directory) -> Iterator[Directory]:
     """`top` and every directory below it, parents first."""
     waiting = [top]
@@ -186,6 +203,28 @@ class Tree:
         if path:
             return path + b"/" + name
         return node.only.get(name, name) if isinstance(node, Root) and node.only is not None else name
+
+    def place(self, path: bytes) -> tuple[Directory, bytes] | None:
+        """Where a path of the stream belongs: the directory, and its name there. It may be gone."""
+        for root in self.roots:
+            if root.only is not None:
+                for name, told in root.only.items():
+                    if told == path:
+                        return root, name
+            elif below := _below(root.name, path):
+                *above, name = below.split(b"/")
+                if (node := _descend(root, above)) is not None:
+                    return node, name
+        return None
+
+    def directory_at(self, path: bytes) -> Directory | None:
+        """The directory that the stream calls `path`."""
+        for root in self.roots:
+            below = _below(root.name, path)
+            node = _descend(root, below.split(b"/") if below else []) if below is not None else None
+            if node is not None:
+                return node
+        return None
 
     def paths_changed(self) -> None:
         """Forget cached paths: a directory has another place."""

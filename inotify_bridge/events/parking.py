@@ -9,9 +9,10 @@ stood. The stat fields and everything else that may be long is left out.
 from __future__ import annotations
 
 import json
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from inotify_bridge.events.event import PARKED, SCHEMAS, split_type, type_of
+from inotify_bridge.events.names import decode
 
 PATH_BYTES: Final = 12_288
 """Length of a path's JSON text up to which it is carried: any path that a system call takes, with every byte
@@ -21,6 +22,35 @@ REASON_CHARACTERS: Final = 500
 
 _PATHS: Final = (("file", "path"), ("move", "from"))
 _OWN_PATHS: Final = ("path", "scope")
+
+
+class About(NamedTuple):
+    """
+    What a message is about.
+
+    Args:
+        kind: for example ``file.written``.
+        paths: raw bytes, as the stream names them; of a move the new one, then the old. Empty for what the
+            stream says about itself.
+    """
+
+    kind: str
+    paths: tuple[bytes, ...]
+
+
+def about(body: bytes) -> About:
+    """
+    Read from a message what it is about.
+
+    Args:
+        body: as `Encoder.encode` made it.
+    Raises:
+        ValueError: the body is no event.
+    """
+    event: dict[str, Any] = json.loads(body)
+    kind, data = split_type(event["type"])[1], event["data"]
+    named = (data[member][key] for member, key in _PATHS if key in data.get(member, ()))
+    return About(kind, tuple(decode(text) for text in named))
 
 
 def parked(body: bytes, sink: str, reason: str, path_bytes: int = PATH_BYTES) -> bytes:

@@ -66,7 +66,8 @@ class Journal:
     """
     The writing side. Used by the thread of the connection, within transactions of the caller.
 
-    Both methods return how many bytes of records come or go, for the caller to count once it is committed.
+    `append` and `prune` return how many bytes of records come or go, for the caller to count once it is
+    committed.
     """
 
     def __init__(self, connection: sqlite3.Connection) -> None:
@@ -77,6 +78,13 @@ class Journal:
         row = self._connection.execute("SELECT coalesce(sum(size), 0) FROM batches").fetchone()
         total: int = row[0]
         return total
+
+    def oldest(self, epoch: str) -> int | None:
+        """The first sequence of an epoch that is kept."""
+        row = self._connection.execute(
+            "SELECT first FROM batches WHERE epoch = ? ORDER BY last LIMIT 1", (epoch,)
+        ).fetchone()
+        return None if row is None else int(row[0])
 
     def append(self, epoch: str, first: int, records: Sequence[bytes]) -> int:
         """Write one batch, which must not be empty."""

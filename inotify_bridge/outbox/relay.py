@@ -17,11 +17,12 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from inotify_bridge.errors import SinkUnavailable
 from inotify_bridge.outbox.journal import Position, Reader
-from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict
+from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict, Vigilant
 
 PARKED_KIND: Final = "stream.event_parked"
 """Kind of the message that takes the place of a parked one; it is never parked itself."""
 
+_CHECK_SECONDS: Final = 1.0
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
@@ -153,6 +154,8 @@ class Relay:
         self._aborted = threading.Event()
         self._deadline = float("inf")
 
+        self._rewound: Position | None = None
+        self._position_lock = threading.Lock()
         self._status = RelayStatus(False, position, 0, "", None)
         self._drained = False
         self._pause = limits.first_pause
@@ -190,6 +193,20 @@ class Relay:
         if len(messages) <= _OFFERED_MESSAGES and len(self._offered) < _OFFERS:
             self._offered.append((epoch, messages))
         self._news.set()
+
+    def rewind(self, position: Position) -> bool:
+        """
+        Send everything after a position again. From then on nothing is acknowledged but what is sent again.
+
+        Returns:
+            False where it has not been confirmed yet: it is going to be sent anyway.
+        """
+        with self._position_lock:
+            if position >= self._status.position:
+                return False
+            self._rewound = min(position, self._rewound or position)
+        self._news.set()
+        return True
 
     def stop(self, deadline: float) -> None:
         """
@@ -271,6 +288,7 @@ class Relay:
         if self._cannot_connect or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
+            self._pause = self._limits.first_pause
         self._was_connected = True
 
     def _disconnect(self) -> None:
@@ -284,13 +302,33 @@ class Relay:
         # Both before the look: what is committed after it wakes us again, and is not left behind by a stop.
         self._news.clear()
         stopping = self._stopping.is_set()
+        self._go_back()
         epoch, batch = self._at_hand() or self._read(reader)
         if batch:
             self._deliver(epoch, batch)
         elif stopping:
             self._drained = True
         else:
+            self._idle()
+
+    def _idle(self) -> None:
+        """Wait for news. A sink that can tell is asked meanwhile whether it still has its connection."""
+        if not isinstance(self._sink, Vigilant):
             self._news.wait()
+            return
+        while not self._news.wait(_CHECK_SECONDS):
+            try:
+                self._sink.check()
+            except SinkUnavailable:
+                self._disconnect()  # no message has failed: to connect is what has to be done again
+                raise
+
+    def _go_back(self) -> None:
+        with self._position_lock:
+            rewound, self._rewound = self._rewound, None
+            if rewound is not None:
+                self._offered.clear()
+                self._set(position=rewound)
 
     def _read(self, reader: Reader) -> tuple[str, list[Message]]:
         chunk = reader.read(self._status.position, self._limits.batch_bytes, self._limits.batch_messages)
@@ -339,8 +377,10 @@ class Relay:
         return outcomes
 
     def _confirm(self, position: Position, messages: list[Message], seconds: float) -> None:
-        self._set(position=position)
-        self._recorder.acknowledge(self._name, position)
+        with self._position_lock:
+            if self._rewound is None:
+                self._set(position=position)
+                self._recorder.acknowledge(self._name, position)
         self._observer.acked(messages, seconds)
         self._pause = self._limits.first_pause
         if self._trouble:

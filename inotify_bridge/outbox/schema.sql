@@ -49,7 +49,7 @@ CREATE TABLE parked (
     time        REAL NOT NULL,          -- Unix seconds
     reason      TEXT NOT NULL,
     detail      TEXT NOT NULL,
-    record      BLOB NOT NULL,
+    record      BLOB NOT NULL,          -- empty: an operator has dealt with it, its place in the journal stays
     replacement BLOB NOT NULL,
     PRIMARY KEY (sink, epoch, sequence)
 );

@@ -12,38 +12,18 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from inotify_bridge.capture.index import Key, Row, Writes
 from inotify_bridge.outbox.database import explained, open_writer
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
+from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
 
 _DATABASE: Final = "group.db"
 _EPOCH_TIME_DIGITS: Final = 12
 _ROW_BYTES: Final = 4 * 1024**2
-
-
-class Parked(NamedTuple):
-    """
-    A message that a sink will never take.
-
-    Args:
-        sink: its name.
-        position: of the message.
-        time: when it was parked, Unix seconds.
-        reason: class of the failure.
-        detail: the broker's words.
-        record: the message as it was.
-    """
-
-    sink: str
-    position: Position
-    time: float
-    reason: str
-    detail: str
-    record: bytes
 
 
 class Store:
@@ -63,6 +43,7 @@ class Store:
         self._connection = open_writer(path, durable)
         self._index = IndexTable(self._connection)
         self._journal = Journal(self._connection)
+        self._parked = ParkedTable(self._connection)
         with explained(path):
             self._live_bytes = self._journal.total_bytes()
             meta = dict(self._connection.execute("SELECT key, value FROM meta"))
@@ -210,6 +191,8 @@ class Store:
         confirmed = self.slowest()
         with self._transaction():
             freed = self._journal.prune(confirmed, time.time() - retain)
+            if freed:
+                self._parked.prune()
         self._live_bytes -= freed
         return freed
 
@@ -251,33 +234,55 @@ class Store:
             self._watermarks[sink] = position
             self._moved.add(sink)
 
+    def rewind(self, sink: str, position: Position) -> None:
+        """
+        A sink has confirmed no more than this: what comes after it is kept until it is confirmed again.
+
+        It is written with the next transaction. The caller makes sure that the journal still has it.
+        """
+        if position < self._watermarks[sink]:
+            self._watermarks[sink] = position
+            self._moved.add(sink)
+
+    def oldest(self) -> int:
+        """Sequence of the first message of the present epoch that the journal has; else the next one's."""
+        with explained(self.path):
+            return self._journal.oldest(self._epoch) or self._last_sequence + 1
+
     def slowest(self) -> Position:
         """How far every sink has confirmed; the end of the stream where there is none."""
         return min(self._watermarks.values(), default=self.end)
 
     def park(
         self, sink: str, position: Position, record: bytes, replacement: bytes, reason: str, detail: str
-    ) -> None:
+    ) -> bool:
         """
         Set a message aside for one sink and put another in its place; committed when it returns.
 
-        From then on readers of that sink get the replacement. A message parked before is left as it was.
+        From then on readers of that sink get the replacement. A message parked before is left as it was:
+        False.
         """
         with self._transaction():
-            self._connection.execute(
-                "INSERT INTO parked (sink, epoch, sequence, time, reason, detail, record, replacement) "
-                "VALUES (?,?,?,?,?,?,?,?) ON CONFLICT DO NOTHING",
-                (sink, *position, time.time(), reason, detail, record, replacement),
-            )
+            return self._parked.add(sink, position, record, replacement, reason, detail)
+
+    def parked_counts(self) -> dict[str, int]:
+        """How many wait for an operator, of each sink that has any."""
+        with explained(self.path):
+            return self._parked.counts()
 
     def parked(self) -> list[Parked]:
-        """Every message that is parked, in the order of the stream."""
+        """Every message that waits for an operator, in the order of the stream."""
         with explained(self.path):
-            rows = self._connection.execute(
-                "SELECT sink, epoch, sequence, time, reason, detail, record FROM parked "
-                "ORDER BY epoch, sequence, sink"
-            ).fetchall()
-        return [Parked(sink, Position(epoch, sequence), *rest) for sink, epoch, sequence, *rest in rows]
+            return self._parked.all()
+
+    def settle_parked(self, parked: Iterable[Parked]) -> None:
+        """
+        An operator has dealt with these messages; committed when it returns.
+
+        What stands in their places stays for as long as the journal keeps their batches.
+        """
+        with self._transaction():
+            self._parked.settle(parked)
 
     # Transactions
 

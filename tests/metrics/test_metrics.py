@@ -266,7 +266,7 @@ def test_a_refused_reload_keeps_the_time_of_the_last_good_one() -> None:
 
 
 def test_parked_messages_are_counted_and_held() -> None:
-    """`parked` raises the counter and the gauge; what an operator drops is counted apart."""
+    """`parked` raises the counter, `parked_now` sets the gauge; what an operator drops is counted apart."""
     registry = CollectorRegistry()
     relay = metrics(registry).relay("uploads", "orders")
     relay.parked(3)

@@ -147,7 +147,7 @@ class Recording:
 
     def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
         record, place = message.pack(), replacement(message, position).pack()
-        parked: Future[None] = self._thread.submit(
+        parked: Future[bool] = self._thread.submit(
             self.store.park, sink, position, record, place, outcome.reason, outcome.detail
         )
         parked.result(60.0)

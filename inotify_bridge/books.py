@@ -1,0 +1,229 @@
+"""
+The books of a group: what is recorded, what every sink has confirmed, and what may go again.
+
+    batch ─► envelope ─► store (one transaction) ─► relays are told
+
+Nothing is published before its commit. A batch that cannot be committed is tried again unchanged, and nothing
+else is taken meanwhile.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Mapping
+from typing import NamedTuple
+
+from inotify_bridge.capture.change import Item, Notice
+from inotify_bridge.capture.model import Batch
+from inotify_bridge.errors import StoreError
+from inotify_bridge.events.envelope import Encoder
+from inotify_bridge.metrics import GroupMetrics, RelayMetrics
+from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.sinks.base import Message
+
+ACKNOWLEDGE = 1.0
+"""Seconds between looks at what may be pruned, and between commits that only note confirmations."""
+
+_log = logging.getLogger("inotify_bridge.group")
+
+
+class Stream(NamedTuple):
+    """
+    What the stream of a group is called, and what it says of itself at its start.
+
+    Args:
+        started: data of ``stream.started``.
+        retain: seconds that acknowledged messages are kept.
+        heartbeat: seconds; 0 for none.
+    """
+
+    group: str
+    source: str
+    type_prefix: str
+    partition_by: str
+    replicable: bool
+    started: Mapping[str, object]
+    retain: float
+    heartbeat: float
+
+
+class Books:
+    """
+    The store of a group as its recorder keeps it. Used by the recorder's thread, unless a method says else.
+
+    Args:
+        sinks: the figures of each sink's lag.
+        complete: completes what the stream says about itself, before it is encoded.
+        told: called with it when it is committed.
+        give_up: called after a commit that failed: waits a while, and says whether to try no more.
+        committed: called after every commit with the epoch and the new messages.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        store: Store,
+        metrics: GroupMetrics,
+        sinks: Mapping[str, RelayMetrics],
+        complete: Callable[[Notice], Notice],
+        told: Callable[[Notice], None],
+        give_up: Callable[[], bool],
+        committed: Callable[[str, list[Message]], None],
+    ) -> None:
+        self.blocked = False
+        self.trouble = ""
+        self.store = store
+        self._stream = stream
+        self._metrics = metrics
+        self._sinks = sinks
+        self._complete = complete
+        self._told = told
+        self._give_up = give_up
+        self._committed = committed
+        self._encoder = Encoder(
+            stream.source,
+            stream.group,
+            store.epoch,
+            stream.type_prefix,
+            stream.partition_by,  # type: ignore[arg-type]
+        )
+        self._acknowledged: dict[str, Position] = {}
+        self._acknowledging = threading.Lock()
+        self._ages: deque[tuple[Position, float]] = deque()
+        self._pruned_at = 0.0
+
+    # -- from any thread
+
+    def acknowledge(self, sink: str, position: Position) -> None:
+        """See `outbox.relay.Recorder`. It is written down by the next `note_acknowledged`."""
+        with self._acknowledging:
+            self._acknowledged[sink] = position
+
+    def oldest_age(self) -> float:
+        """Seconds since the oldest unconfirmed message was recorded; 0 where there is none."""
+        try:
+            return max(0.0, time.time() - self._ages[0][1])
+        except IndexError:
+            return 0.0
+
+    def lag(self) -> int:
+        """Messages in the journal that some sink has not confirmed (of the present epoch)."""
+        return self._behind(self.store.slowest())
+
+    @property
+    def unconfirmed(self) -> bool:
+        """Whether there is something that a sink may confirm."""
+        return bool(self._ages)
+
+    # -- one batch
+
+    def record(self, batch: Batch) -> bool:
+        """
+        Encode and commit a batch, however often it has to be tried.
+
+        Returns:
+            Whether it is committed: False where it was given up.
+        """
+        messages = [
+            self._message(item, sequence)
+            for sequence, item in enumerate(batch.items, self.store.last_sequence + 1)
+        ]
+        records = [message.pack() for message in messages]
+        while not self._commit(records, batch):
+            if self._give_up():
+                return False
+        for item in batch.items:
+            if isinstance(item, Notice):
+                self._told(item)
+        if messages:
+            self._ages.append((self.store.end, time.time()))
+            self._metrics.count_events(Counter(message.kind for message in messages))
+            self._committed(self.store.epoch, messages)
+        return True
+
+    def _message(self, item: Item, sequence: int) -> Message:
+        if isinstance(item, Notice):
+            item = self._complete(item)
+        kind, key, body = self._encoder.encode(item, sequence)
+        return Message(sequence, item.time / 1e9, kind, key, body)
+
+    def _commit(self, records: list[bytes], batch: Batch) -> bool:
+        try:
+            self.store.commit(records, batch.writes)
+        except StoreError as error:
+            if not self.trouble:
+                _log.error("the batch cannot be committed, trying again: %s", error, extra=self._fields)
+            self.trouble = str(error)
+            return False
+        if self.trouble:
+            _log.info("the store takes batches again", extra=self._fields)
+        self.trouble = ""
+        return True
+
+    @property
+    def _fields(self) -> dict[str, str]:
+        return {"watch_group": self._stream.group}
+
+    # -- the journal's end
+
+    def note_acknowledged(self) -> None:
+        """Write down what was confirmed, and remove what nobody needs any more."""
+        if self._acknowledged:
+            with self._acknowledging:
+                acknowledged, self._acknowledged = self._acknowledged, {}
+            for sink, position in acknowledged.items():
+                self.store.acknowledge(sink, position)
+            slowest = self.store.slowest()
+            while self._ages and self._ages[0][0] <= slowest:
+                self._ages.popleft()
+            self.count()
+        now = time.monotonic()
+        if self.store.live_bytes and (self.blocked or now - self._pruned_at >= ACKNOWLEDGE):
+            self._pruned_at = now
+            self._prune()
+
+    def rewind(self, sink: str, position: Position) -> None:
+        """A sink is sent everything after a position again: what it confirmed of it counts no more."""
+        with self._acknowledging:
+            self._acknowledged.pop(sink, None)
+        self.store.rewind(sink, position)
+
+    def _prune(self) -> None:
+        # Retained messages make way before the journal counts as full.
+        retain = 0.0 if self.blocked else self._stream.retain
+        try:
+            while self.store.prune(retain):
+                pass
+        except StoreError as error:
+            _log.warning("the journal cannot be pruned: %s", error, extra=self._fields)
+
+    def look_for_room(self) -> bool:
+        """Whether the journal takes a batch; what changed of that is told."""
+        blocked = not self.store.admits()
+        if blocked != self.blocked:
+            self.blocked = blocked
+            self.count()
+            self._metrics.outbox_blocked(blocked)
+            if blocked:
+                _log.warning("the journal is full: reading waits for the slowest sink", extra=self._fields)
+            else:
+                _log.info("the journal has room again", extra=self._fields)
+        return not blocked
+
+    # -- figures
+
+    def count(self) -> None:
+        """Set the figures of the journal."""
+        oldest = self._ages[0][1] if self._ages else None
+        self._metrics.outbox(self.lag(), self.store.live_bytes, oldest)
+        slowest = self.store.slowest()
+        for name, sink in self._sinks.items():
+            position = self.store.watermark(name)
+            sink.lag(self._behind(position))
+            sink.blocking(self.blocked and position == slowest)
+
+    def _behind(self, position: Position) -> int:
+        return self.store.last_sequence - (position.sequence if position.epoch == self.store.epoch else 0)

@@ -1,0 +1,222 @@
+"""
+The desk: what is asked of a running group from outside, served by its recorder between two batches.
+
+A relay parks a message here; an operator lists the parked ones, has the present state of their paths
+published, drops them, or has messages sent again.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Mapping
+from concurrent.futures import Future
+from typing import TypeVar
+
+from inotify_bridge.books import Books
+from inotify_bridge.capture.notifier import Inbox
+from inotify_bridge.capture.reconciler import Reconciler
+from inotify_bridge.errors import BridgeError, ConfigError, SinkUnavailable, UnavailableError
+from inotify_bridge.events.parking import about
+from inotify_bridge.events.parking import parked as place_of
+from inotify_bridge.metrics import GroupMetrics, RelayMetrics
+from inotify_bridge.outbox.parked import Parked
+from inotify_bridge.outbox.relay import PARKED_KIND
+from inotify_bridge.outbox.store import Position
+from inotify_bridge.sinks.base import Message, Outcome
+
+T = TypeVar("T")
+
+ANSWER_SECONDS = 30.0
+"""How long anybody waits for the recorder."""
+
+
+class Desk:
+    """
+    One recorder's desk. Every method may come from any thread, and is carried out by the recorder's.
+
+    All of them raise UnavailableError where the recorder has ended or does not answer in `ANSWER_SECONDS`
+    (what was asked for may still happen then), and StoreError where the store fails.
+
+    Args:
+        recorder: the recorder's thread.
+        record: closes the batch in hand and commits it; whether it is committed. On the recorder's thread.
+    """
+
+    def __init__(
+        self,
+        group: str,
+        recorder: threading.Thread,
+        inbox: Inbox,
+        reconciler: Reconciler,
+        books: Books,
+        record: Callable[[], bool],
+        metrics: GroupMetrics,
+        sinks: Mapping[str, RelayMetrics],
+    ) -> None:
+        self.parked_count: Counter[str] = Counter()
+        self._group = group
+        self._recorder = recorder
+        self._inbox = inbox
+        self._reconciler = reconciler
+        self._books = books
+        self._store = books.store
+        self._record = record
+        self._metrics = metrics
+        self._sinks = sinks
+
+    def count(self) -> None:
+        """Set the figures of what is parked. On the recorder's thread."""
+        self.parked_count = Counter(self._store.parked_counts())
+        for name, sink in self._sinks.items():
+            sink.parked_now(self.parked_count[name])
+
+    # -- for a relay
+
+    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
+        """See `outbox.relay.Recorder`."""
+        body = place_of(message.body, sink, f"{outcome.reason or 'other'}: {outcome.detail}")
+        replacement = message._replace(kind=PARKED_KIND, body=body)
+
+        def act() -> None:
+            if self._store.park(
+                sink, position, message.pack(), replacement.pack(), outcome.reason, outcome.detail
+            ):
+                self._metrics.count_events({PARKED_KIND: 1})
+                self.parked_count[sink] += 1
+                self._sinks[sink].parked_now(self.parked_count[sink])
+
+        try:
+            self._ask(act)
+        except BridgeError as error:
+            raise SinkUnavailable(
+                f"a refused message cannot be parked: {error.message}", error.hint
+            ) from error
+
+    # -- for an operator
+
+    def parked(self) -> list[Parked]:
+        """What is parked, in the order of the stream."""
+        return self._ask(self._store.parked)
+
+    def retry(self, sink: str | None, position: Position | None) -> int:
+        """
+        Publish the present state of the paths that parked messages are about, under new sequences.
+
+        Nothing is published of a path that is gone, because the stream has said so, and a message about the
+        stream itself has no state: it stays.
+
+        Args:
+            sink: of the parked messages; None: of all.
+            position: of the parked message; None: of all.
+
+        Returns:
+            How many messages are parked no more.
+        Raises:
+            UnavailableError: the journal is full, or the recorder ends.
+        """
+
+        def act() -> int:
+            if self._books.blocked:
+                raise UnavailableError(
+                    f"group {self._group}: the journal is full",
+                    "try again when the slowest sink takes messages",
+                )
+            told = [one for one in self._matching(sink, position) if self._tell_again(one)]
+            if told and not self._record():
+                raise UnavailableError(f"group {self._group}: the recorder ends, nothing was published")
+            return self._settle(told)
+
+        return self._ask(act)
+
+    def drop(self, sink: str | None, position: Position | None) -> int:
+        """
+        Forget parked messages; their places in the stream stay.
+
+        The arguments and the answer are those of `retry`.
+        """
+
+        def act() -> int:
+            dropped = self._matching(sink, position)
+            count = self._settle(dropped)
+            for one in dropped:
+                if one.sink in self._sinks:
+                    self._sinks[one.sink].dropped(1)
+            return count
+
+        return self._ask(act)
+
+    def replay(self, sequence: int, rewind: Mapping[str, Callable[[Position], bool]]) -> Position:
+        """
+        Have messages of the present epoch sent again.
+
+        Args:
+            sequence: of the first one.
+            rewind: `Relay.rewind` of every sink that is meant.
+
+        Returns:
+            The position of the first message that is sent again.
+        Raises:
+            ConfigError: there is no such message.
+            UnavailableError: it is not kept any more.
+        """
+
+        def act() -> Position:
+            end = self._store.end
+            if not 1 <= sequence <= end.sequence:
+                raise ConfigError(
+                    f"group {self._group}: there is no message {sequence}",
+                    f"epoch {end.epoch} has 1 to {end.sequence}",
+                )
+            oldest = self._store.oldest()
+            if sequence < oldest:
+                raise UnavailableError(
+                    f"group {self._group}: message {sequence} is not kept any more, the oldest is {oldest}",
+                    "state.retain says for how long; resync --snapshot begins a new epoch with everything",
+                )
+            before = Position(end.epoch, sequence - 1)
+            for sink, again in rewind.items():
+                if again(before):
+                    self._books.rewind(sink, before)
+            return Position(end.epoch, sequence)
+
+        return self._ask(act)
+
+    # -- on the recorder's thread
+
+    def _matching(self, sink: str | None, position: Position | None) -> list[Parked]:
+        return [
+            one
+            for one in self._store.parked()
+            if sink in (None, one.sink) and position in (None, one.position)
+        ]
+
+    def _tell_again(self, one: Parked) -> bool:
+        told = [self._reconciler.tell_again(path) for path in about(Message.unpack(one.record).body).paths]
+        return bool(told) and all(told)
+
+    def _settle(self, settled: list[Parked]) -> int:
+        self._store.settle_parked(settled)
+        self.count()
+        return len(settled)
+
+    def _ask(self, act: Callable[[], T]) -> T:
+        """Have the recorder do something, and wait for its answer."""
+        answer: Future[T] = Future()
+
+        def serve() -> None:
+            try:
+                answer.set_result(act())
+            except BridgeError as error:
+                answer.set_exception(error)
+
+        if not self._recorder.is_alive():
+            raise UnavailableError(f"group {self._group}: the recorder has ended or is being restarted")
+        self._inbox.call(serve)
+        try:
+            return answer.result(ANSWER_SECONDS)
+        except TimeoutError:
+            raise UnavailableError(
+                f"group {self._group}: the recorder did not answer in {ANSWER_SECONDS:g} s",
+                "see its log and status",
+            ) from None
