@@ -213,13 +213,16 @@ MUTANTS = (
     Mutant("limits not told", "R11", _limits_not_told, "tests/kernel/test_limits.py::test_no_watch_left"),
     Mutant("lost root as deletions", "R12", _lost_root_deleted, f"{_ROOTS}::test_root_renamed_away"),
     Mutant(
-        "empty root taken", "R12", _empty_root_taken, f"{_ROOTS}::test_empty_directory_in_place_of_a_root"
+        "empty root taken",
+        "R12",
+        _empty_root_taken,
+        "tests/promises/test_roots.py::test_an_empty_directory_says_nothing",
     ),
     Mutant(
         "symlink followed on open",
         "R18",
         _links_followed,
-        "tests/attack/test_confinement.py::test_directories_swapped_with_links_to_the_outside",
+        "tests/promises/test_confinement.py::test_no_link_is_followed",
     ),
     Mutant(
         "root followed through a link",

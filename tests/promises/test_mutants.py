@@ -1,4 +1,4 @@
-"""The mutants fit the product and stand for every promise; ``python -m tests.mutants`` shows that they die."""
+"""The mutants fit the product, one for every promise. ``python -m tests.mutants`` shows that they die."""
 
 from __future__ import annotations
 
