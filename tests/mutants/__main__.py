@@ -42,7 +42,7 @@ class Result(NamedTuple):
 
     Args:
         passed, skipped: how many.
-        failures: first line of each failure and error.
+        failures: first line of each failure and error, and where it was raised.
         hung: it did not end in time.
         output: what pytest printed.
     """
@@ -104,8 +104,17 @@ def _read(report: Path, hung: bool, output: str) -> Result:
     bad = [one for case in cases for one in (*case.iter("failure"), *case.iter("error"))]
     skipped = sum(case.find("skipped") is not None for case in cases)
     passed = sum(not list(case.iter("failure")) and not list(case.iter("error")) for case in cases) - skipped
-    failures = [(one.get("message") or "").strip().split("\n")[0] for one in bad]
+    failures = [f"{_first(one.get('message'))} ({_last(one.text)})" for one in bad]
     return Result(passed, skipped, failures, hung, output)
+
+
+def _first(text: str | None) -> str:
+    return (text or "").strip().split("\n")[0]
+
+
+def _last(text: str | None) -> str:
+    """Of a traceback: where it was raised, and what."""
+    return (text or "").strip().split("\n")[-1]
 
 
 def _unharmed(tests: Sequence[str], scratch: Path) -> None:
@@ -181,7 +190,7 @@ def _run(chosen: Sequence[Mutant]) -> int:
         for mutant in chosen:
             verdict = _harmed(mutant, scratch)
             _say(_line(mutant, verdict))
-            _say(f"    {verdict.detail[:160]}")
+            _say(f"    {verdict.detail[:200]}")
             if not verdict.dead:
                 living.append((mutant, verdict))
     for mutant, verdict in living:

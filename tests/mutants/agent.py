@@ -13,32 +13,31 @@ _COMMITS = "tests/promises/test_commits.py"
 
 def _published_before_commit(patch: Patch) -> None:
     """Relays get a batch before its commit is through."""
-    from inotify_bridge.recorder import Recorder
+    from inotify_bridge.books import Books
+    from inotify_bridge.sinks.base import Message
 
-    @patch.instead_of(Recorder, "_committed_to_store")
-    def committed(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
-        from inotify_bridge.sinks.base import Message
-
-        self._committed(self._store.epoch, [Message.unpack(record) for record in records])
+    @patch.instead_of(Books, "_commit")
+    def commit(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
+        self._committed(self.store.epoch, [Message.unpack(record) for record in records])
         done: bool = original(self, records, batch)
         return done
 
 
 def _failed_commit_dropped(patch: Patch) -> None:
     """A batch that cannot be committed is given up without a word."""
-    from inotify_bridge.recorder import Recorder
+    from inotify_bridge.books import Books
 
-    @patch.instead_of(Recorder, "_committed_to_store")
-    def committed(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
+    @patch.instead_of(Books, "_commit")
+    def commit(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
         original(self, records, batch)
         return True
 
 
 def _heartbeat_without_number(patch: Patch) -> None:
     """A heartbeat takes the number of the message before it."""
-    from inotify_bridge.recorder import Recorder
+    from inotify_bridge.books import Books
 
-    @patch.instead_of(Recorder, "_message")
+    @patch.instead_of(Books, "_message")
     def message(original: Any, self: Any, item: Any, sequence: int) -> Any:
         return original(self, item, sequence - 1 if item.kind == "heartbeat" else sequence)
 
@@ -52,13 +51,14 @@ def _death_unnoticed(patch: Patch) -> None:
         """Nothing is built anew."""
 
 
-def _no_resync_at_start(patch: Patch) -> None:
-    """After a restart only what happens from then on is told."""
-    from inotify_bridge.capture.resync import Resyncs
+def _silent_restart(patch: Patch) -> None:
+    """What changed while the agent was down goes into the index, and nobody is told."""
+    from inotify_bridge.capture.reconciler import Reconciler
 
-    @patch.instead_of(Resyncs, "request")
-    def request(original: Any, self: Any, reason: str, tops: Any, path: Any = None) -> None:
-        original(self, reason, [] if reason == "restart" else tops, path)
+    @patch.instead_of(Reconciler, "start")
+    def start(original: Any, self: Any, reason: str = "start") -> None:
+        original(self, reason)
+        self._model.silent = self._model.silent or reason == "restart"
 
 
 def _watermark_ahead(patch: Patch) -> None:
@@ -144,9 +144,9 @@ MUTANTS = (
         "tests/agent/test_supervision.py::test_dead_thread_is_replaced[kill_recorder]",
     ),
     Mutant(
-        "no resync after a restart",
+        "silent restart",
         "R14",
-        _no_resync_at_start,
+        _silent_restart,
         "tests/agent/test_restart.py::test_changes_while_it_was_down[rabbitmq-SIGKILL]",
     ),
     Mutant(
