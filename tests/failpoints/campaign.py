@@ -1,0 +1,285 @@
+"""One campaign: a tree under load, an agent that is killed at some places, and what came of it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import random
+import signal
+import subprocess
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from inotify_bridge.subscribe import Decision, GapDetector, Replica, parse
+from tests.agent.arrivals import Arrivals
+from tests.agent.process import AgentProcess
+from tests.agent.trees import Trees
+from tests.failpoints import points
+from tests.failpoints.fuse import BURNT
+from tests.failpoints.points import Point
+from tests.failpoints.witness import Destination, Left, Position, Witness
+from tests.fold import Entry, Fold, differences, disk
+from tests.waiting import eventually
+
+KILL_SECONDS = 60.0
+ARRIVAL_SECONDS = 90.0
+
+_OPERATIONS = 10**7
+_HEAP = 2500
+_LONGEST_DELAY = 0.005
+_STARTED = "resync completed"
+
+
+class Result(NamedTuple):
+    """
+    What came of a campaign.
+
+    Args:
+        kills: how often the agent was killed at each point, by the fuse and by nothing else.
+        messages: how many came, repeats included.
+        repeats: how many of them came again.
+        epochs: how many there were.
+        wrong: everything that is not as promised, a line each.
+    """
+
+    kills: Counter[str]
+    messages: int
+    repeats: int
+    epochs: int
+    wrong: list[str]
+
+
+class Campaign:
+    """
+    An agent with a state directory on a tree in which a storm goes on.
+
+    Args:
+        trees: both directories empty.
+        scratch: an empty directory, for the agent's files; on a disk.
+        destination: where it publishes to.
+        seed: of the storm, and of which pass kills.
+        rate: operations a second.
+        also: another patch of the agent, ``MODULE:FUNCTION``, in all its lives: a mutant.
+    """
+
+    def __init__(
+        self,
+        trees: Trees,
+        scratch: Path,
+        destination: Destination,
+        seed: int,
+        rate: float = 500,
+        also: str = "",
+    ) -> None:
+        self._trees = trees
+        self._state = scratch / "state"
+        self._destination = destination
+        self._witnesses: list[Witness] = []
+        self._reading = contextlib.ExitStack()
+        self._seed = seed
+        self._rate = rate
+        self._also = also
+        self._random = random.Random(seed)
+        self._refused = False
+        self._kills: Counter[str] = Counter()
+        self._wrong: list[str] = []
+        self._agent = AgentProcess(scratch, {})
+
+    def run(self, targets: Sequence[Point]) -> Result:
+        """Kill the agent at each of these once, one after the other; then let it run until all is quiet."""
+        with self._reading, self._agent, self._storm() as storm:
+            self._read()
+            for point in targets:
+                self._life(point)
+                self._check_left()
+            self._last_life(storm)
+            self._wait_for_all()
+        arrived = [Arrivals(witness.all) for witness in self._witnesses]
+        for arrivals in arrived:
+            self._check(arrivals, self._dense, self._no_number_twice)
+        self._check(arrived[-1], self._same_as_disk, self._replica)
+        everything = [one for arrivals in arrived for one in arrivals.all]
+        epochs = len({one.position[0] for one in everything})
+        repeats = sum(arrivals.repeats for arrivals in arrived)
+        return Result(self._kills, len(everything), repeats, epochs, self._wrong)
+
+    def _read(self) -> None:
+        """Begin to read the destination of the present sink."""
+        self._witnesses.append(self._reading.enter_context(self._destination.witnessed()))
+
+    # -- the lives of the agent
+
+    def _life(self, point: Point) -> None:
+        self._prepare(point)
+        self._agent.patch = "tests.failpoints.points:arm"
+        self._agent.environment = {
+            points.POINT: point.name,
+            points.HIT: str(self._random.randint(1, point.most)),
+            points.DELAY: str(self._random.uniform(0.0, _LONGEST_DELAY)),
+            points.ALSO: self._also,
+        }
+        begins = len(self._agent.log)
+        self._agent.start(ready=False)
+        if point.drive in ("stop", "filters"):
+            self._wait_for_snapshot(begins)
+            self._signal(point)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            code = self._agent.ended(KILL_SECONDS)
+            said = self._agent.log[begins:]
+            if code == -signal.SIGKILL and f"{BURNT}{point.name}\n" in said:
+                self._kills[point.name] += 1
+                return
+            self._wrong.append(f"{point.name}: the agent ended with {code}: {said[-2000:]}")
+        self._agent.kill()
+
+    def _prepare(self, point: Point) -> None:
+        if point.drive == "sinks":
+            self._undisturbed()
+            self._wait_for_all()
+            self._destination = self._destination.another()
+            self._read()
+        if point.drive == "down":
+            self._trees.write(*(f"heap/{number % 50}/{number}" for number in range(_HEAP)), text=self._text())
+        self._refused = self._refused or point.drive == "park"
+        self._agent.configure(self._config())
+
+    def _signal(self, point: Point) -> None:
+        if point.drive == "filters":
+            self._agent.configure(self._config(exclude=["n7*", "heap/1*"]))
+            self._agent.signal(signal.SIGHUP)
+        else:
+            self._agent.signal(signal.SIGTERM)
+
+    def _wait_for_snapshot(self, begins: int) -> None:
+        def there() -> bool:
+            return _STARTED in self._agent.log[begins:] or not self._agent.alive
+
+        eventually(there, within=KILL_SECONDS, what="the first resync", poll=0.05)
+
+    def _undisturbed(self) -> None:
+        """A life in which the epoch that it finds, or its first one, gets its snapshot."""
+        begins = self._live()
+        self._wait_for_snapshot(begins)
+        self._end(begins)
+
+    def _live(self) -> int:
+        """Start the agent without a fuse; where its log begins."""
+        self._agent.patch = "tests.failpoints.points:refuse" if self._refused else self._also
+        self._agent.environment = {}
+        self._agent.configure(self._config())
+        begins = len(self._agent.log)
+        self._agent.start()
+        return begins
+
+    def _end(self, begins: int) -> None:
+        self._agent.signal(signal.SIGTERM)
+        code, said = self._agent.ended(), self._agent.log[begins:]
+        if code != 0 or "Traceback" in said:
+            self._wrong.append(f"undisturbed, the agent ended with {code}: {said[-2000:]}")
+
+    def _last_life(self, storm: subprocess.Popen[bytes]) -> None:
+        """Undisturbed, to the end of the storm and of the backlog."""
+        begins = self._live()
+        assert storm.poll() is None, "the storm was over before the agent was killed"
+        storm.terminate()
+        storm.wait()
+        # Before the end: what is refused then is parked by the next start only, with all that is behind it.
+        eventually(self._delivered, within=ARRIVAL_SECONDS, what="all is delivered", poll=0.1)
+        self._end(begins)
+
+    def _delivered(self) -> bool:
+        group = self._agent.group()
+        return bool(group["sequence"] and not group["sinks"][0]["lag_events"])
+
+    def _config(self, **group: Any) -> dict[str, Any]:
+        sink = self._destination.sink(f"sink{len(self._witnesses)}")
+        watched = {"name": "g", "paths": [os.fspath(self._trees.root)], "sinks": [sink["name"]], **group}
+        return {
+            "watch_groups": [watched],
+            "sinks": [sink],
+            "state": {"dir": os.fspath(self._state)},
+            "shutdown_timeout": "60s",
+        }
+
+    @contextlib.contextmanager
+    def _storm(self) -> Iterator[subprocess.Popen[bytes]]:
+        with self._trees.storming("storm", _OPERATIONS, self._seed, self._rate) as storm:
+            try:
+                yield storm
+            finally:
+                storm.kill()
+
+    def _text(self) -> str:
+        return "x" * self._random.randint(1, 1000)
+
+    # -- what came
+
+    def _check_left(self) -> None:
+        """What the dead agent believes to be delivered has been; what was delivered it has recorded."""
+        left = Left.read(self._state)
+        if left is None:
+            return
+        if self._highest() > left.end:
+            self._wrong.append(f"published, not recorded: {self._highest()} came, {left.end} is the last")
+        position = left.watermarks.get(f"sink{len(self._witnesses)}", ("", 0))
+        # A sink that is new begins at the end of the stream, and waits there for the next epoch.
+        if self._witnesses[-1].all and position[1] and not self._came(position):
+            self._wrong.append(f"watermark ahead: {position}, of which {self._highest()} came")
+
+    def _highest(self) -> Position:
+        return self._witnesses[-1].look()
+
+    def _came(self, position: Position) -> bool:
+        try:
+            return eventually(lambda: self._highest() >= position, within=ARRIVAL_SECONDS, poll=0.02)
+        except AssertionError:
+            return False
+
+    def _wait_for_all(self) -> None:
+        left = Left.read(self._state)
+        assert left is not None
+        if not self._came(left.end):
+            self._wrong.append(f"recorded, never delivered: {left.end} is the last, {self._highest()} came")
+
+    def _check(self, arrivals: Arrivals, *promises: Callable[[Arrivals], None]) -> None:
+        for promise in promises:
+            try:
+                promise(arrivals)
+            except AssertionError as error:
+                self._wrong.append(f"{promise.__name__[1:]}: {type(error).__name__}: {error!s:.2000}")
+
+    def _dense(self, arrivals: Arrivals) -> None:
+        arrivals.assert_dense()
+
+    def _no_number_twice(self, arrivals: Arrivals) -> None:
+        """Whatever comes again is, byte for byte, what came before under its id."""
+        bodies: dict[str, bytes] = {}
+        for one in arrivals.all:
+            assert bodies.setdefault(one.event["id"], one.body) == one.body, one.event
+
+    def _same_as_disk(self, arrivals: Arrivals) -> None:
+        fold = Fold(strict=True)
+        for one in arrivals.all:
+            if one.position[0] != fold.at[0] or one.position[1] <= fold.at[1] + 1:
+                fold.event(one.event)
+        ours, real = fold.entries(), disk(bytes(self._trees.root))
+        if self._refused:  # what was parked told of its path, not of its size or mode
+            ours, real = _types(ours), _types(real)
+        found = differences(ours, real)
+        assert not found, f"{len(found)} differences: {found[:10]}"
+
+    def _replica(self, arrivals: Arrivals) -> None:
+        """The public classes agree with every digest, and there was one."""
+        gaps, replica, checked = GapDetector(), Replica(), 0
+        for one in arrivals.all:
+            event = parse(one.body)
+            if gaps.offer(event) is Decision.APPLY:
+                assert replica.apply(event), replica.invalid
+                checked += "digest" in event.data
+        assert checked, "no digest came"
+
+
+def _types(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
+    return {path: Entry(entry.type) for path, entry in entries.items()}
