@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TypeAlias
 
@@ -26,10 +27,12 @@ from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
+from inotify_bridge.operator_signals import OperatorSignals
 from inotify_bridge.outbox.lock import DirectoryLock
 from inotify_bridge.sinks.base import Sink, SinkContext
 from inotify_bridge.sinks.registry import sink_class
 from inotify_bridge.status import StatusView
+from inotify_bridge.tap import Taps
 from inotify_bridge.web.server import WebServer
 
 SWITCH_INTERVAL = 0.0005
@@ -80,11 +83,18 @@ class Agent:
         self.metrics = Metrics(self.registry, *_labels(config))
         self.metrics.follow_limits(_queue_limit, _watch_limit)
         self.view = StatusView(self.groups, lambda: self.config, path)
+        self.taps = Taps()
+        self.signals = OperatorSignals(self.groups, self.taps)
         self.web: WebServer | None = None
         if http:
             register_process_metrics(self.registry)
             self.web = WebServer(
-                config.http.listen, self.view, self.registry, self._token, config.http.admin_socket
+                config.http.listen,
+                self.view,
+                self.registry,
+                self._token,
+                config.http.admin_socket,
+                self.signals,
             )
 
     # -- start and stop
@@ -126,6 +136,7 @@ class Agent:
             lambda what, error: self._died(group, what, error),
             self.given_up,
         )
+        group.tapped = partial(self.taps.offer, name)
         self.groups[name] = group
         group.start()
         for sink in wanted.sinks:
@@ -147,6 +158,7 @@ class Agent:
         if self._supervisor.ident is not None:
             self._supervisor.join(_JOIN)
         left = self._stop_groups(list(self.groups.values()), timeout)
+        self.taps.end("the agent has stopped")
         if self.web is not None:
             self.web.stop()
         if self._lock_file is not None:

@@ -38,7 +38,20 @@ IMPORT_RULE = {
     "metric_series": ("metric_series",),
 }
 # The parts that know all others: nothing below them knows them.
-MAP = ("agent", "group", "wiring", "recorder", "books", "desk", "notices", "status", "cli", "doctor", "web")
+MAP = (
+    "agent",
+    "operator_signals",
+    "group",
+    "wiring",
+    "recorder",
+    "books",
+    "desk",
+    "notices",
+    "status",
+    "cli",
+    "doctor",
+    "web",
+)
 DRIVERS = {
     "pika": "sinks.rabbitmq",
     "kafka": "sinks.kafka",

@@ -52,6 +52,7 @@ def _run(path: Path, loaded: object) -> int:
     configure_log(loaded.log.level, loaded.log.format)
     agent = Agent(loaded, path)
     signals = Signals(agent, lambda: _reload(agent, path))
+    agent.signals.reload_file = signals.request_reload
     agent.start()
     try:
         signals.wait()

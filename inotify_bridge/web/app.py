@@ -9,25 +9,32 @@ from __future__ import annotations
 
 import gzip
 import hmac
-import json
 import logging
-from collections.abc import Callable, Iterable, Mapping
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
-from typing import Final, NamedTuple, TypeAlias
+from typing import Final, NamedTuple
 from urllib.parse import parse_qs, urlsplit
 from wsgiref.types import StartResponse, WSGIEnvironment
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import choose_encoder, gzip_accepted
 
+from inotify_bridge.web.answers import (
+    HTML,
+    TEXT,
+    Handler,
+    Request,
+    Response,
+    Stream,
+    json_response,
+    refusal,
+)
 from inotify_bridge.web.page import CONTENT_SECURITY_POLICY, status_page
+from inotify_bridge.web.signals import Operator, Signals
 from inotify_bridge.web.view import AgentView
 
 log = logging.getLogger(__name__)
-
-JSON: Final = "application/json; charset=utf-8"
-TEXT: Final = "text/plain; charset=utf-8"
-HTML: Final = "text/html; charset=utf-8"
 
 SECURITY_HEADERS: Final = (
     ("Content-Security-Policy", CONTENT_SECURITY_POLICY),
@@ -37,34 +44,8 @@ SECURITY_HEADERS: Final = (
     ("Cache-Control", "no-store"),
 )
 
-
-class Request(NamedTuple):
-    """
-    What a handler may look at.
-
-    Args:
-        method: GET for HEAD too.
-        path: decoded.
-        query: parameters, each with all its values.
-        environ: the WSGI environment.
-    """
-
-    method: str
-    path: str
-    query: Mapping[str, list[str]]
-    environ: WSGIEnvironment
-
-
-class Response(NamedTuple):
-    """What a handler answers."""
-
-    status: HTTPStatus
-    content_type: str
-    body: bytes
-    headers: tuple[tuple[str, str], ...] = ()
-
-
-Handler: TypeAlias = Callable[[Request], Response]
+WAITING: Final = 16
+"""Requests that may wait for the agent at a time, each on a worker: taps, barriers, snapshots, reloads."""
 
 
 class Access(NamedTuple):
@@ -76,11 +57,13 @@ class Access(NamedTuple):
             reached by whatever name the network gives it).
         needs_token: whether pages and the API need the bearer token.
         token: the token in force, or None where none is configured. Asked at every request: it may rotate.
+        trusted: whether operator signals need no token, because only the operator can connect.
     """
 
     hosts: frozenset[str] | None
     needs_token: bool
     token: Callable[[], str | None]
+    trusted: bool = False
 
 
 class Route(NamedTuple):
@@ -90,20 +73,14 @@ class Route(NamedTuple):
     Args:
         methods: handler by method; HEAD is answered by GET.
         open: whether it is answered without a token wherever the server listens.
+        guarded: whether it needs the token wherever the server listens, but on the admin socket.
+        waits: whether an answer may take long: it takes one of the places for that.
     """
 
     methods: Mapping[str, Handler]
     open: bool = False
-
-
-def json_response(status: HTTPStatus, content: object, *headers: tuple[str, str]) -> Response:
-    """A JSON answer on one line, in ASCII: a lone surrogate in a driver's error message cannot break it."""
-    return Response(status, JSON, json.dumps(content, separators=(",", ":")).encode() + b"\n", headers)
-
-
-def refusal(status: HTTPStatus, error: str, hint: str, *headers: tuple[str, str]) -> Response:
-    """An error for people and programs: what, and what to do."""
-    return json_response(status, {"error": error, "hint": hint}, *headers)
+    guarded: bool = False
+    waits: bool = False
 
 
 class App:
@@ -114,12 +91,16 @@ class App:
         view: the agent.
         registry: what `/metrics` exposes.
         access: who may ask.
+        operator: carries out operator signals; None: there are none, nor taps.
     """
 
-    def __init__(self, view: AgentView, registry: CollectorRegistry, access: Access) -> None:
+    def __init__(
+        self, view: AgentView, registry: CollectorRegistry, access: Access, operator: Operator | None = None
+    ) -> None:
         self._view = view
         self._access = access
         self._registry = registry
+        self._places = threading.BoundedSemaphore(WAITING)
         self.routes: dict[str, Route] = {
             "/": Route({"GET": self._page}),
             "/api/v1/status": Route({"GET": self._status}),
@@ -128,16 +109,27 @@ class App:
             "/readyz": Route({"GET": lambda _: probe(view.ready())}, open=True),
             "/startupz": Route({"GET": lambda _: probe(view.started())}, open=True),
         }
+        if operator is not None:
+            signals = Signals(operator)
+            self.routes["/api/v1/tap"] = Route({"GET": signals.tap}, waits=True)
+            for path, methods in signals.handlers.items():
+                self.routes[path] = Route(methods, guarded=True, waits=True)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
         response = self._answer(environ)
-        headers = [("Content-Type", response.content_type), ("Content-Length", str(len(response.body)))]
+        headers = [("Content-Type", response.content_type)]
+        if response.stream is None:
+            headers.append(("Content-Length", str(len(response.body))))
         start_response(
             f"{response.status.value} {response.status.phrase}",
             [*headers, *response.headers, *SECURITY_HEADERS],
         )
-        return [] if environ["REQUEST_METHOD"] == "HEAD" else [response.body]
+        if environ["REQUEST_METHOD"] == "HEAD":
+            if response.stream is not None:
+                response.stream.close()
+            return []
+        return [response.body] if response.stream is None else response.stream
 
     def _answer(self, environ: WSGIEnvironment) -> Response:
         try:
@@ -168,7 +160,7 @@ class App:
         route = self.routes.get(path)
         if route is None:
             return refusal(HTTPStatus.NOT_FOUND, "no such path", "see /, /metrics and /api/v1/status")
-        if not route.open and (refused := self._refused_token(environ)):
+        if not route.open and (refused := self._refused_token(environ, route.guarded)):
             return refused
         method = environ["REQUEST_METHOD"]
         handler = route.methods.get("GET" if method == "HEAD" else method)
@@ -177,18 +169,46 @@ class App:
             return refusal(
                 HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", f"use {allowed}", ("Allow", allowed)
             )
-        query = parse_qs(environ.get("QUERY_STRING", ""), keep_blank_values=True, max_num_fields=32)
-        return handler(Request("GET" if method == "HEAD" else method, path, query, environ))
+        query = parse_qs(
+            environ.get("QUERY_STRING", ""),
+            keep_blank_values=True,
+            errors="surrogateescape",
+            max_num_fields=32,
+        )
+        request = Request("GET" if method == "HEAD" else method, path, query, environ)
+        return self._waiting(handler, request) if route.waits else handler(request)
 
-    def _refused_token(self, environ: WSGIEnvironment) -> Response | None:
-        if not self._access.needs_token:
+    def _waiting(self, handler: Handler, request: Request) -> Response:
+        """Where too many wait already the answer comes at once: probes and metrics need their workers."""
+        if not self._places.acquire(blocking=False):
+            return refusal(
+                HTTPStatus.SERVICE_UNAVAILABLE,
+                f"{WAITING} requests wait already",
+                "try again later",
+                ("Retry-After", "5"),
+            )
+        try:
+            response = handler(request)
+        except BaseException:
+            self._places.release()
+            raise
+        if response.stream is None:
+            self._places.release()
+            return response
+        return response._replace(stream=_Held(response.stream, self._places.release))
+
+    def _refused_token(self, environ: WSGIEnvironment, guarded: bool) -> Response | None:
+        if not self._access.needs_token and (self._access.trusted or not guarded):
             return None
         token = self._access.token()
         if not token:
+            loopback = "ask over http.admin_socket" if guarded else "let http.listen be a loopback address"
             return refusal(
                 HTTPStatus.FORBIDDEN,
-                "not served without a token to hosts other than this one",
-                "set http.admin_token_file, or let http.listen be a loopback address",
+                "operator signals are not served without a token"
+                if guarded
+                else "not served without a token to hosts other than this one",
+                f"set http.admin_token_file, or {loopback}",
             )
         scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
         # The header is Latin-1 by WSGI; bytes on both sides, because compare_digest refuses non-ASCII text.
@@ -217,6 +237,24 @@ class App:
             body = gzip.compress(body, compresslevel=5, mtime=0)
             headers.append(("Content-Encoding", "gzip"))
         return Response(HTTPStatus.OK, content_type, body, tuple(headers))
+
+
+class _Held:
+    """A stream that frees its place when it is closed."""
+
+    def __init__(self, stream: Stream, free: Callable[[], None]) -> None:
+        self._stream = stream
+        self._free = free
+
+    def __iter__(self) -> Iterator[bytes]:
+        return iter(self._stream)
+
+    def close(self) -> None:
+        """See `answers.Stream`."""
+        try:
+            self._stream.close()
+        finally:
+            self._free()
 
 
 def probe(problems: list[str]) -> Response:

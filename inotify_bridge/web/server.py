@@ -8,6 +8,7 @@ import logging
 import re
 import socket
 import threading
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -17,7 +18,8 @@ from waitress import create_server, wasyncore
 from inotify_bridge.errors import ConfigError, UnavailableError
 from inotify_bridge.log import escaped
 from inotify_bridge.web.admin_socket import AdminSocket
-from inotify_bridge.web.app import Access, App
+from inotify_bridge.web.app import WAITING, Access, App
+from inotify_bridge.web.signals import Operator
 from inotify_bridge.web.view import AgentView
 
 log = logging.getLogger(__name__)
@@ -27,12 +29,18 @@ STOP_SECONDS: Final = 5.0
 BACKLOG: Final = 128
 # Nothing waits for this timeout, `stop` wakes the loop: it only paces the search for idle connections.
 IDLE_SECONDS: Final = 10.0
+STUCK_SECONDS: Final = 30.0
 
-# A scrape, a probe, a page and a command at once, and one to spare. Bodies are small by design; a peer that
-# says nothing for half a minute is not worth a descriptor, and no number of peers takes more than the limit.
+# A scrape, a probe, a page and a command at once, and one to spare, beside those that wait. Bodies are small
+# by design; a peer that says nothing for half a minute is not worth a descriptor, and no number of peers
+# takes more than the limit.
 LIMITS: Final = {
-    "threads": 5,
+    "threads": WAITING + 5,
     "backlog": BACKLOG,
+    # A client that goes away while it waits is noticed, and its place is free.
+    "channel_request_lookahead": 1,
+    # Of an answer, before its writer waits for the client: a tap is cut where it is too slow.
+    "outbuf_high_watermark": 256 * 1024,
     "connection_limit": 100,
     "channel_timeout": 30,
     "cleanup_interval": 10,
@@ -42,7 +50,7 @@ LIMITS: Final = {
     "ident": "inotify-bridge",
 }
 # Workers of its own: the admin socket answers also while the others hang or are busy.
-ADMIN_LIMITS: Final = {**LIMITS, "threads": 2}
+ADMIN_LIMITS: Final = {**LIMITS, "threads": WAITING + 2}
 
 _LISTEN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>[0-9]{1,5})")
 _BIND_HINTS: Final = {
@@ -63,6 +71,7 @@ class WebServer:
         token: the bearer token in force, or None; asked at every request.
         admin_socket: path of a Unix socket that answers the same, without a token, to this user alone; None:
             there is none.
+        operator: carries out operator signals; None: they are not served.
 
     `start` and `stop` come from one thread; `stop` may come without `start`, and is final.
     Threads: ``web`` and waitress's own workers.
@@ -75,11 +84,13 @@ class WebServer:
         registry: CollectorRegistry,
         token: Callable[[], str | None],
         admin_socket: str | None = None,
+        operator: Operator | None = None,
     ) -> None:
         self._host, self._wanted_port = parse_listen(listen)
         self._view = view
         self._registry = registry
         self._token = token
+        self._operator = operator
         self._stopping = threading.Event()
         self._thread: threading.Thread | None = None
         self._admin = AdminSocket(admin_socket) if admin_socket is not None else None
@@ -106,7 +117,9 @@ class WebServer:
         self._add(bound, self._access(), LIMITS)
         if admin is not None:
             # The file's mode says who may ask, and no browser asks over a Unix socket.
-            self._add(admin, Access(hosts=None, needs_token=False, token=self._token), ADMIN_LIMITS)
+            self._add(
+                admin, Access(hosts=None, needs_token=False, token=self._token, trusted=True), ADMIN_LIMITS
+            )
         self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
         self._thread.start()
         log.info("http: listening on %s", self.url)
@@ -114,7 +127,7 @@ class WebServer:
             log.info("http: listening on unix:%s", escaped(self._admin.path))
 
     def _add(self, bound: socket.socket, access: Access, limits: Mapping[str, object]) -> None:
-        app = App(self._view, self._registry, access)
+        app = App(self._view, self._registry, access, self._operator)
         self._servers.append(create_server(app, map=self._descriptors, sockets=[bound], **limits))
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
@@ -173,6 +186,14 @@ class WebServer:
     def _serve(self) -> None:
         while not self._stopping.is_set():
             wasyncore.loop(timeout=IDLE_SECONDS, use_poll=True, map=self._descriptors, count=1)
+            self._drop_stuck(time.time() - STUCK_SECONDS)
+
+    def _drop_stuck(self, since: float) -> None:
+        """Close the connections of clients that take nothing of their answers: a worker waits for each."""
+        for server in self._servers:
+            for connection in list(server.active_channels.values()):
+                if connection.total_outbufs_len and connection.last_activity < since:
+                    connection.handle_close()
 
     def _bind(self) -> socket.socket:
         try:

@@ -46,6 +46,7 @@ class TerminalSession:
             stdin=slave,
             stdout=slave,
             stderr=slave,
+            cwd=file.parent,  # nohup writes there
         )
         os.close(slave)
 
