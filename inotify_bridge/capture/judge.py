@@ -157,9 +157,21 @@ class Judge:
             self.links_changed[identity] = kind
 
     def look_at_link(
-        self, node: Directory, name: bytes, handle: Handle | None, identity: Identity, kind: Kind | None
+        self,
+        node: Directory,
+        name: bytes,
+        handle: Handle | None,
+        identity: Identity,
+        kind: Kind | None,
+        closed: bool,
     ) -> None:
-        """Compare one name of an inode that changed through another name."""
+        """
+        Compare one name of an inode that changed through another name.
+
+        Args:
+            kind: what was told of its content.
+            closed: whether it was, after writing, through a name that is none any more.
+        """
         kid = node.kids.get(name)
         if handle is None:
             self.doubt(node, name)
@@ -175,7 +187,7 @@ class Judge:
         if kid != stat.S_IFMT(seen.mode):
             self.doubt(node, name)
             return
-        if identity in self.closed_elsewhere and kid == stat.S_IFREG:
+        if closed and kid == stat.S_IFREG:
             self.model.say("written", node, name, kid, seen)
             self.model.store(node, name, kid, seen)
         else:

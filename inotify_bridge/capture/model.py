@@ -2,18 +2,24 @@
 The model: the tree, and the batch of changes that is being made of it.
 
 Every operation here changes the tree, puts down what is to be published, and notes what is to be written into
-the index, all three or none: so the tree in memory, the stream and the index never disagree.
+the index, all three or none: so the tree in memory, the stream and the index never disagree. That holds
+between any two of them, so a batch that grows too large is cut there.
 """
 
 from __future__ import annotations
 
 import stat
-from collections.abc import Callable
-from typing import NamedTuple
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple, TypeAlias
 
 from inotify_bridge.capture.change import Change, Item, Kind, Notice, Origin, Stat
+from inotify_bridge.capture.fallen import Fallen, weight
 from inotify_bridge.capture.index import Index, Key, Row, Writes
 from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, Fresh, Kid, Root, Tree, type_of, walk
+
+BATCH_BYTES = 4 << 20
+"""About how many bytes of messages one batch holds at the most: all that is in the making at once."""
 
 _CONTENT = frozenset(("created", "written", "modified"))
 
@@ -31,6 +37,9 @@ class Batch(NamedTuple):
     writes: Writes
 
 
+_Part: TypeAlias = "Batch | Iterator[Batch]"
+
+
 class Model:
     """
     The tree and the batch in hand. Used by the recorder's thread only.
@@ -40,13 +49,20 @@ class Model:
         kinds: the kinds of changes that are published; all others only change tree and index.
         unwatch: called with the number of a watch that nothing needs any more.
         wall: Unix time in nanoseconds.
+        batch_bytes: of messages in one batch, about.
     """
 
     def __init__(
-        self, index: Index, kinds: frozenset[Kind], unwatch: Callable[[int], None], wall: Callable[[], int]
+        self,
+        index: Index,
+        kinds: frozenset[Kind],
+        unwatch: Callable[[int], None],
+        wall: Callable[[], int],
+        batch_bytes: int = BATCH_BYTES,
     ) -> None:
         self.tree = Tree()
         self.kinds = kinds
+        self.room = batch_bytes  # for more in the batch in hand; what adds to it stops at 0
         self.silent = False
         self.batch = 0
         self.content_changed: Callable[[Directory, bytes], None] | None = None
@@ -56,9 +72,13 @@ class Model:
         self._index = index
         self._unwatch = unwatch
         self._wall = wall
+        self._batch_bytes = batch_bytes
+        self._parts: list[_Part] = []  # of the batch in hand, where it had to be cut
+        self._closed: deque[_Part] = deque()
         self._items: list[Item] = []
         self._writes: dict[Key, Row | None] = {}
         self._born: set[Key] = set()
+        self._retracted: set[Item] = set()
         self._origin: Origin = "kernel"
         self._time = 0
 
@@ -77,22 +97,64 @@ class Model:
         """A first scan's finds are no news where no snapshot is wanted; what the kernel tells is."""
         return self.silent and self._origin == "resync"
 
+    # -- batches
+
+    def close(self) -> None:
+        """End the batch in hand and begin the next."""
+        self._cut()
+        self._closed.extend(self._parts)
+        self._parts.clear()
+        self.batch += 1
+        self.room = self._batch_bytes
+
     @property
-    def size(self) -> int:
-        """How many items the batch holds."""
-        return len(self._items)
+    def pending(self) -> bool:
+        """Whether something is left to `take`."""
+        return bool(self._closed)
+
+    @property
+    def cut(self) -> bool:
+        """Whether the batch in hand will come in several."""
+        return bool(self._parts)
 
     def take(self) -> Batch:
-        """End the batch in hand and begin the next."""
-        batch = Batch(self._items, self._writes)
+        """
+        What is to be committed next, of what was closed: one batch, or several where it grew too large.
+
+        Each is committed before the next is taken. Empty where nothing is `pending`.
+        """
+        while self._closed:
+            part = self._closed[0]
+            if isinstance(part, Batch):
+                self._closed.popleft()
+                return self._without_retracted(part)
+            if (batch := next(part, None)) is not None:
+                return batch
+            self._closed.popleft()
+        return Batch([], {})
+
+    def _without_retracted(self, batch: Batch) -> Batch:
+        if not self._retracted:
+            return batch
+        told = [item for item in batch.items if item not in self._retracted]
+        if not (self._closed or self._parts or self._items):
+            self._retracted = set()
+        return Batch(told, batch.writes)
+
+    def _cut(self) -> None:
+        """What follows is committed after all that came before."""
+        self._parts.append(Batch(self._items, self._writes))
         self._items, self._writes, self._born = [], {}, set()
-        self.batch += 1
-        return batch
 
     # -- marks: names to look at when the batch closes, with their changes that lack the fields of a stat
 
     def mark(self, node: Directory, name: bytes) -> list[Change]:
         """Have a name looked at. Returns its changes in this batch."""
+        if name not in self.marked.get(node, ()):
+            self.room -= weight(len(self.tree.path(node)) + len(name))  # the look may have something to tell
+        return self._marks(node, name)
+
+    def _marks(self, node: Directory, name: bytes) -> list[Change]:
         names = self.marked.get(node)
         if names is None:
             names = self.marked[node] = {}
@@ -138,11 +200,13 @@ class Model:
         """
         Publish something about a name that stays; without `seen` it waits for the look at the batch's end.
         """
-        change = Change(kind, self.tree.join(node, name), entry, self._origin, self._time, None, seen)
+        path = self.tree.join(node, name)
+        self.room -= weight(len(path))
+        change = Change(kind, path, entry, self._origin, self._time, None, seen)
         if kind in self.kinds and not self._muted:
             self._items.append(change)
         if seen is None:
-            self.mark(node, name).append(change)
+            self._marks(node, name).append(change)
         if (
             self.content_changed is not None
             and entry == stat.S_IFREG
@@ -154,8 +218,7 @@ class Model:
 
     def retract(self, change: Change) -> None:
         """Take back a change of this batch that turned out not to have happened."""
-        if change in self._items:
-            self._items.remove(change)
+        self._retracted.add(change)
 
     def drop(self, node: Directory, name: bytes) -> None:
         """A name is gone: a deletion for it and, deepest first, for all below it."""
@@ -163,23 +226,52 @@ class Model:
         if kid is None:
             return
         if isinstance(kid, Directory):
-            for parent, below, child in self.tree.below(kid):
-                self._gone(parent, below, child)
-            self.forget(kid)
+            self._drop_below(kid)
         del node.kids[name]
         self._gone(node, name, kid)
 
+    def _drop_below(self, top: Directory) -> None:
+        fallen = Fallen(top, self.tree.path(top)) if top.kids else None
+        self.forget(top)
+        if fallen is None:
+            return
+        if fallen.weight > self.room:
+            self._cut()
+            self._parts.append(self._falling(fallen, self._origin, self._time or self._wall(), self._muted))
+            self.room = 0
+            return
+        for key, path, entry in fallen.entries():
+            self._tell_gone(key, path, entry)
+
+    def _falling(self, fallen: Fallen, origin: Origin, time: int, muted: bool) -> Iterator[Batch]:
+        """The deletions of what was too much for the batch that it fell in."""
+        told = "deleted" in self.kinds and not muted
+        items: list[Item] = []
+        writes: dict[Key, Row | None] = {}
+        room = self._batch_bytes
+        for key, path, entry in fallen.entries():
+            if told:
+                items.append(Change("deleted", path, entry, origin, time))
+            writes[key] = None
+            room -= weight(len(path))
+            if room <= 0:
+                yield Batch(items, writes)
+                items, writes, room = [], {}, self._batch_bytes
+        if writes:
+            yield Batch(items, writes)
+
     def _gone(self, node: Directory, name: bytes, kid: Kid) -> None:
-        self._erase((node.number, name))
-        change = Change(
-            "deleted", self.tree.join(node, name), type_of(kid), self._origin, self._time or self._wall()
-        )
-        if "deleted" in self.kinds and not self._muted:
-            self._items.append(change)
+        self._tell_gone((node.number, name), self.tree.join(node, name), type_of(kid))
         self.suspects.pop((node, name), None)
         names = self.marked.get(node)
         if names is not None and names.get(name):
             names[name] = []  # what the batch said about it before happened to something that is gone
+
+    def _tell_gone(self, key: Key, path: bytes, entry: int) -> None:
+        self._erase(key)
+        self.room -= weight(len(path))
+        if "deleted" in self.kinds and not self._muted:
+            self._items.append(Change("deleted", path, entry, self._origin, self._time or self._wall()))
 
     def _erase(self, key: Key) -> None:
         if key in self._born:
@@ -227,9 +319,10 @@ class Model:
         entry = type_of(kid)
         self._writes[key] = Row(entry, kid.number if isinstance(kid, Directory) else 0, None)
         change = Change("moved", self.tree.join(to, to_name), entry, self._origin, self._time, source)
+        self.room -= weight(len(change.path) + len(source))
         if "moved" in self.kinds and not self._muted:
             self._items.append(change)
-        marks = self.mark(to, to_name)
+        marks = self._marks(to, to_name)
         marks[:] = [
             *earlier,
             change,
@@ -281,11 +374,41 @@ class Model:
     def row(self, node: Directory, name: bytes) -> Row | None:
         """What was published about a name, this batch included."""
         key = (node.number, name)
-        return self._writes[key] if key in self._writes else self._index.row(*key)
+        if key in self._writes:
+            return self._writes[key]
+        if self._parts or self._closed:
+            for part in (*reversed(self._parts), *reversed(self._closed)):
+                if isinstance(part, Batch) and key in part.writes:
+                    return part.writes[key]
+        return self._index.row(*key)
 
-    def pending_names(self, inode: int) -> list[Key]:
-        """Names of an inode among the rows of this batch."""
-        return [key for key, row in self._writes.items() if row and row.stat and row.stat.inode == inode]
+    def rows(self, node: Directory, names: Sequence[bytes]) -> dict[bytes, Row]:
+        """The same for some names of one directory at once, as far as there are any."""
+        rows = self._index.rows(node.number, names)
+        for writes in self._uncommitted():
+            for name in names if writes else ():
+                if (node.number, name) not in writes:
+                    continue
+                row = writes[node.number, name]
+                if row is not None:
+                    rows[name] = row
+                else:
+                    rows.pop(name, None)
+        return rows
+
+    def pending_names(self, inodes: frozenset[int]) -> dict[int, list[Key]]:
+        """Where these inodes stand by the rows that are not committed yet."""
+        names: dict[int, list[Key]] = {}
+        for writes in self._uncommitted():
+            for key, row in writes.items():
+                if row and row.stat and row.stat.inode in inodes:
+                    names.setdefault(row.stat.inode, []).append(key)
+        return names
+
+    def _uncommitted(self) -> Iterator[Writes]:
+        """The rows of batches that were closed, and of the one in hand, the oldest first."""
+        yield from (part.writes for part in (*self._closed, *self._parts) if isinstance(part, Batch))
+        yield self._writes
 
     def resolve(self, node: Directory, name: bytes, fresh: Fresh, changes: list[Change], entry: int) -> int:
         """
@@ -305,6 +428,7 @@ class Model:
 
     def notice(self, kind: str, path: bytes | None = None, /, **data: object) -> None:
         """Let the stream say something about itself."""
+        self.room -= weight(len(path or b""))
         self._items.append(Notice(kind, self._time or self._wall(), path, data))
 
     # -- the model at a start

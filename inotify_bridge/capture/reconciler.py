@@ -15,19 +15,20 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import TypeAlias
 
 from inotify_bridge.capture.change import Change
-from inotify_bridge.capture.constants import IN_MODIFY, IN_Q_OVERFLOW
+from inotify_bridge.capture.constants import IN_MODIFY
 from inotify_bridge.capture.coverage import Coverage
 from inotify_bridge.capture.doors import Doors
+from inotify_bridge.capture.doubts import QUIET, Doubts
 from inotify_bridge.capture.hints import Hints
 from inotify_bridge.capture.index import Index
-from inotify_bridge.capture.inotify import records
 from inotify_bridge.capture.judge import Judge
-from inotify_bridge.capture.model import Batch, Model
+from inotify_bridge.capture.links import Links
+from inotify_bridge.capture.model import BATCH_BYTES, Batch, Model
 from inotify_bridge.capture.options import Options, Root
 from inotify_bridge.capture.port import FileSystem, Handle
+from inotify_bridge.capture.reads import Reads
 from inotify_bridge.capture.ready import Ready
 from inotify_bridge.capture.renames import Renames
 from inotify_bridge.capture.resync import Reason, Resyncs
@@ -39,19 +40,9 @@ from inotify_bridge.capture.tree import Root as TreeRoot
 
 __all__ = ["Batch", "Options", "Reason", "Reconciler", "Root"]
 
-QUIET = 0.05
-"""Seconds after which the records that explain a difference must have come."""
-
-_DOUBTS_AT_MOST = 100_000
-_BATCH_ITEMS = 4_000
 _SLICE_SECONDS = 0.05
 _SLICE_STEPS = 1_000
 _ROUNDS = 4
-_PUT_OFF_AT_MOST = 1.0
-_OVERLOOKED_BITS = 0xFFFF
-
-
-_Place: TypeAlias = tuple[Directory, bytes]
 
 
 class Reconciler:
@@ -63,14 +54,21 @@ class Reconciler:
         index: what was published, as committed.
         roots: none contains another.
         options: how they are watched.
+        batch_bytes: of messages in one batch, about.
     """
 
-    def __init__(self, port: FileSystem, index: Index, roots: Sequence[Root], options: Options) -> None:
-        self.records_read: Counter[int] = Counter()
+    def __init__(
+        self,
+        port: FileSystem,
+        index: Index,
+        roots: Sequence[Root],
+        options: Options,
+        batch_bytes: int = BATCH_BYTES,
+    ) -> None:
         self._port = port
         self._index = index
         self._options = options
-        self._model = Model(index, options.kinds, port.remove_watch, port.wall)
+        self._model = Model(index, options.kinds, port.remove_watch, port.wall, batch_bytes)
         self._doors = Doors(port)
         self._coverage = Coverage(self._model, options.poll_interval)
         wanted = IN_MODIFY if {"modified", "ready"} & options.kinds else 0
@@ -78,7 +76,7 @@ class Reconciler:
             options.recursive, options.one_file_system, options.filters, wanted, options.whole_moves
         )
         self._judge = Judge(self._model, port, self._doors, self._coverage, rules)
-        self._scanner = Scanner(self._model, self._judge, self._doors, port, self._coverage, index)
+        self._scanner = Scanner(self._model, self._judge, self._doors, port, self._coverage)
         self._adoptions = Scan("scan", deep=False, audit=False)
         self._polls = Scan("poll", deep=True, audit=True)
         self._rescans = Scan("scan", deep=True, audit=False)
@@ -90,7 +88,12 @@ class Reconciler:
         self._resyncs = Resyncs(self._model, self._scanner, port, options.resync_interval)
         self._scans = (self._adoptions, self._rescans, self._polls, self._resyncs.scan)
         self._ready = Ready(self._model, port, self._doors, options.settle)
-        self._put_off: dict[Directory, float] = {}
+        self._reads = Reads(self._model, self._hints, self._renames, self._overflowed, batch_bytes // 4)
+        self._links = Links(self._model, self._judge, index, self._door)
+        self._doubts = Doubts(
+            self._model, self._judge, port, self._coverage, self._renames, self._resyncs, self._door
+        )
+        self._settle_soon = False
         self._again_at: float | None = None
         if "ready" in options.kinds:
             self._model.content_changed = self._ready.touched
@@ -119,18 +122,7 @@ class Reconciler:
             read_at: monotonic seconds of the read.
             wall: its Unix time in nanoseconds.
         """
-        self._model.told(wall)
-        self._hints.read_at = read_at
-        by_wd, counts, take = self._model.tree.by_wd, self.records_read, self._hints.take
-        for wd, mask, cookie, name in records(data):
-            counts[mask & _OVERLOOKED_BITS] += 1
-            node = by_wd.get(wd)
-            if node is not None:
-                take(node, mask, cookie, name)
-            elif mask & IN_Q_OVERFLOW:
-                self._overflowed()
-        if len(self._renames):
-            self._hints.release(read_at)
+        self._reads.add(data, read_at, wall)
 
     def _overflowed(self) -> None:
         self._resyncs.request("overflow", self._model.tree.roots)
@@ -194,9 +186,14 @@ class Reconciler:
 
         The doubts are checked by the next `close_batch`; renames without a second half are deletions.
         """
+        self._settle_soon = True
+        if not self.behind:
+            self._settle()
+
+    def _settle(self) -> None:
+        self._settle_soon = False
         self._hints.release(float("inf"))
-        for place in self._judge.doubts:
-            self._judge.doubts[place] = 0.0
+        self._doubts.hasten()
 
     def hurry(self) -> None:
         """The end is near: what is spaced out otherwise is done at once. See `settled`."""
@@ -208,19 +205,36 @@ class Reconciler:
         """
         End the batch: look at every marked name, adopt what is new, go on with scans.
 
+        What is returned is committed before anything else is asked for. A batch that grew too large comes in
+        several: while there is more (see `behind`), a call only gives the next.
+
         Args:
             backlog: more reads are waiting: corrections wait too, so that lag costs no event.
         """
-        self._adopt_fresh()
-        self._look()
-        self._look_at_links()
-        if not backlog or len(self._judge.doubts) > _DOUBTS_AT_MOST:
-            self._check_doubts()
-        self._scan()
-        self._look()
-        self._resyncs.complete(self._port.monotonic(), self._entries)
+        if not self._model.pending:
+            self._reads.go_on()
+            if self._settle_soon and not self._reads:
+                self._settle()
+            self._work(backlog or bool(self._reads))
+            self._model.close()
         self._doors.close()
         return self._model.take()
+
+    @property
+    def behind(self) -> bool:
+        """More was fed, or found, than what `close_batch` has returned: call it again before feeding more."""
+        return self._model.pending or bool(self._reads)
+
+    def _work(self, backlog: bool) -> None:
+        self._adopt_fresh()
+        self._look()
+        self._links.look()
+        self._doubts.check(backlog)
+        self._enqueue_adopted()
+        self._scan()
+        self._look()
+        if not self._model.cut:  # the notice at its end tells what the tree is when it is committed
+            self._resyncs.complete(self._port.monotonic(), self._entries)
 
     def tick(self, backlog: bool = False) -> None:
         """
@@ -232,7 +246,7 @@ class Reconciler:
         """
         now = self._port.monotonic()
         self._model.seen("scan")
-        if not backlog:
+        if not backlog and not self._reads:
             self._hints.release(now)
         for node in self._coverage.due(now):
             self._poll(node)
@@ -249,12 +263,11 @@ class Reconciler:
     @property
     def deadline(self) -> float | None:
         """Monotonic time at which `tick` and `close_batch` have something to do; in the past: at once."""
-        if self._model.marked or self._work_to_do():
+        if self._model.marked or self.behind or self._work_to_do():
             return self._port.monotonic()
-        oldest = next(iter(self._judge.doubts.values()), None)
         times = (
             self._renames.deadline(),
-            None if oldest is None else oldest + QUIET,
+            self._doubts.deadline,
             self._coverage.deadline,
             self._roots.due,
             self._again_at,
@@ -264,7 +277,11 @@ class Reconciler:
         return min((time for time in times if time is not None), default=None)
 
     def _work_to_do(self) -> bool:
-        return any(self._active(scan) for scan in self._scans)
+        return (
+            any(self._active(scan) for scan in self._scans)
+            or self._links.busy
+            or (self._resyncs.running and self._scanner.finished(self._resyncs.scan))
+        )
 
     def _active(self, scan: Scan) -> bool:
         return not self._scanner.finished(scan) and not (scan.later and self._again_at is not None)
@@ -274,6 +291,8 @@ class Reconciler:
         """Nothing is marked, in doubt, held or being scanned: the model is what the disk shows."""
         return (
             not self._model.marked
+            and not self.behind
+            and not self._links.busy
             and not self._hints.fresh
             and not self._judge.doubts
             and not len(self._renames)
@@ -288,8 +307,13 @@ class Reconciler:
 
     @property
     def adopting(self) -> bool:
-        """Directories that appeared are still being listed."""
-        return not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
+        """Something that was asked for by `settle` is still to come: directories that appeared are listed."""
+        return (
+            self.behind
+            or self._settle_soon
+            or self._doubts.hasty
+            or not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
+        )
 
     @property
     def consistent(self) -> bool:
@@ -302,6 +326,11 @@ class Reconciler:
     def tree_roots(self) -> list[TreeRoot]:
         """The roots and their state."""
         return self._model.tree.roots
+
+    @property
+    def records_read(self) -> Counter[int]:
+        """How many records of each mask were taken; who has counted them may `clear` it."""
+        return self._reads.counts
 
     @property
     def watches(self) -> int:
@@ -380,58 +409,6 @@ class Reconciler:
             else:
                 self._judge.look(node, name, changes, handle)
 
-    def _look_at_links(self) -> None:
-        changed, self._judge.links_changed = self._judge.links_changed, {}
-        for identity, kind in changed.items():
-            places = dict.fromkeys(
-                (*self._index.names(*identity), *self._model.pending_names(identity.inode))
-            )
-            for number, name in places:
-                node = self._model.tree.by_number.get(number)
-                if node is not None:
-                    self._judge.look_at_link(node, name, self._door(node), identity, kind)
-        self._judge.closed_elsewhere.clear()
-
-    def _check_doubts(self) -> None:
-        """Check the names that stayed in doubt: what explains them would have come by now."""
-        latest = self._port.monotonic() - QUIET
-        due: list[_Place] = []
-        for place, since in self._judge.doubts.items():
-            if since > latest and len(self._judge.doubts) <= _DOUBTS_AT_MOST:
-                break
-            due.append(place)
-        self._model.seen("scan")
-        for node, name in due:
-            del self._judge.doubts[node, name]
-            if node.alive() and self._renames.at(node, name) is None:
-                self._check(node, name)
-        self._enqueue_adopted()
-
-    def _check(self, node: Directory, name: bytes) -> None:
-        handle = self._door(node)
-        if handle is not None:
-            self._put_off.pop(node, None)
-            self._judge.check(node, name, handle)
-        elif node not in self._coverage:
-            self._put_off_or_give_up(node, name)
-
-    def _put_off_or_give_up(self, node: Directory, name: bytes) -> None:
-        """
-        The model's path does not lead to the directory: a rename above it is queued. Or the model is wrong.
-        """
-        now = self._port.monotonic()
-        since = self._put_off.setdefault(node, now)
-        if now - since < _PUT_OFF_AT_MOST:
-            self._judge.doubt(node, name)
-            return
-        self._put_off.pop(node)
-        top: Directory = node
-        while top.parent is not None and self._door(top) is None:
-            top = top.parent
-        if not (isinstance(top, TreeRoot) and top.lost):
-            self._coverage.degrade(node, errno.ESTALE, now)
-            self._resyncs.request("internal", [top], self._model.tree.path(top))
-
     def _door(self, node: Directory) -> Handle | None:
         """The directory's descriptor; a directory that cannot be opened at all is not covered."""
         try:
@@ -452,11 +429,7 @@ class Reconciler:
         steps = iter(range(_SLICE_STEPS))
 
         def enough() -> bool:
-            return (
-                self._model.size >= _BATCH_ITEMS
-                or next(steps, None) is None
-                or self._port.monotonic() >= stop_at
-            )
+            return self._model.room <= 0 or next(steps, None) is None or self._port.monotonic() >= stop_at
 
         for scan in self._scans:
             self._scanner.run(scan, enough)

@@ -63,6 +63,11 @@ class Resyncs:
         return self._running is None and self._queued is None
 
     @property
+    def running(self) -> bool:
+        """One has begun and was not completed."""
+        return self._running is not None
+
+    @property
     def sound(self) -> bool:
         """What runs or waits, if anything, is not there because of a loss."""
         running = self._running.reason if self._running is not None else None

@@ -16,7 +16,6 @@ from itertools import islice
 from inotify_bridge.capture.change import Origin
 from inotify_bridge.capture.coverage import Coverage
 from inotify_bridge.capture.doors import Doors
-from inotify_bridge.capture.index import Index
 from inotify_bridge.capture.judge import GONE, Judge
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle
@@ -65,14 +64,12 @@ class Scanner:
         doors: Doors,
         port: FileSystem,
         coverage: Coverage,
-        index: Index,
     ) -> None:
         self._model = model
         self._judge = judge
         self._doors = doors
         self._port = port
         self._coverage = coverage
-        self._index = index
         self._running: dict[Scan, Iterator[None]] = {}
 
     def finished(self, scan: Scan) -> bool:
@@ -140,18 +137,24 @@ class Scanner:
         missing = dict.fromkeys(node.kids)  # not a set: a run is the same every time
         known = bool(missing)
         listed = self._listed(node, handle)
-        while names := list(islice(listed, _NAMES_AT_ONCE)):
-            rows = self._index.rows(node.number, names) if known else {}
-            for name in names:
+        names: list[bytes] = []
+        while names := names or list(islice(listed, _NAMES_AT_ONCE)):
+            rows = self._model.rows(node, names) if known else {}
+            names.reverse()
+            while names and self._model.room > 0:
                 if not node.alive():
                     return
+                name = names.pop()
+                scan.entries += 1
                 missing.pop(name, None)
                 self._model.seen(scan.origin)
                 self._judge.check(node, name, handle, rows.get(name), scan.audit)
                 self._descend(scan, node, name)
-            scan.entries += len(names)
+            names.reverse()
             yield
         for name in missing:
+            if self._model.room <= 0:
+                yield
             if node.alive():
                 self._model.seen(scan.origin)
                 self._judge.check(node, name, handle, None, scan.audit)

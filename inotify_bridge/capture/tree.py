@@ -14,7 +14,8 @@ from typing import TypeAlias
 ROOT_DIRECTORY = 0
 """Number of the directory under which the roots themselves stand in the index."""
 
-_PATHS_CACHED = 4096
+_PATHS_CACHED_BYTES = 1 << 20
+_PATH_OVERHEAD = 150  # of an entry of the cache, besides the path itself
 
 
 class Fresh:
@@ -156,6 +157,7 @@ class Tree:
         self.by_number: dict[int, Directory] = {}
         self._last_number = ROOT_DIRECTORY
         self._paths: dict[Directory, bytes] = {}
+        self._paths_bytes = 0
 
     def directory(self, parent: Directory, name: bytes, number: int | None = None) -> Directory:
         """A new directory, not yet a kid of its parent; `number` where the index has one for it."""
@@ -182,9 +184,11 @@ class Tree:
         """Path of a directory as the stream names it; empty for a root without a name."""
         path = self._paths.get(node)
         if path is None:
-            if len(self._paths) >= _PATHS_CACHED:
-                self._paths.clear()
-            path = self._paths[node] = b"/".join(part for part in self._parts(node) if part)
+            path = b"/".join(part for part in self._parts(node) if part)
+            if self._paths_bytes >= _PATHS_CACHED_BYTES:  # bytes, not entries: a deep path takes many
+                self.paths_changed()
+            self._paths[node] = path
+            self._paths_bytes += len(path) + _PATH_OVERHEAD
         return path
 
     @staticmethod
@@ -229,6 +233,7 @@ class Tree:
     def paths_changed(self) -> None:
         """Forget cached paths: a directory has another place."""
         self._paths.clear()
+        self._paths_bytes = 0
 
     def bind(self, node: Directory, wd: int, device: int, inode: int) -> None:
         """Say that `wd` watches `node`."""
@@ -244,14 +249,6 @@ class Tree:
             del self.by_wd[wd]
             return wd
         return None
-
-    def below(self, top: Directory) -> list[tuple[Directory, bytes, Kid]]:
-        """Every entry below `top` as (directory, name, kid), deepest first: what must go before `top` can."""
-        found: list[tuple[Directory, bytes, Kid]] = []
-        for node in walk(top):
-            found.extend((node, name, kid) for name, kid in node.kids.items())
-        found.reverse()
-        return found
 
     @staticmethod
     def lost(node: Directory) -> bool:
