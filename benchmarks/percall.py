@@ -75,9 +75,12 @@ class Pipeline:
                 # Names of one length: a record is never cut.
                 piece = data[start : start + BATCH_BYTES]
                 self._reconciler.feed(piece, time.monotonic(), time.time_ns())
-                batch = self._reconciler.close_batch(backlog=True)
-                self._after(batch)
-                events += len(batch.items)
+                more = True
+                while more:
+                    batch = self._reconciler.close_batch(backlog=True)
+                    self._after(batch)
+                    events += len(batch.items)
+                    more = self._reconciler.behind
         return events
 
     def settle(self) -> None:

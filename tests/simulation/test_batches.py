@@ -1,0 +1,182 @@
+"""A batch is bounded in bytes, whatever happens at once; and each is whole: events and index in step."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import random
+from collections.abc import Iterator
+
+import pytest
+
+from inotify_bridge.capture.change import Change
+from inotify_bridge.capture.model import BATCH_BYTES, Batch
+from inotify_bridge.capture.reconciler import Options, Reconciler, Root
+from inotify_bridge.events.envelope import Encoder
+from tests.fold import Fold
+from tests.simulation.filesystem import SimulatedFileSystem
+from tests.simulation.index import MemoryIndex
+from tests.simulation.kernel import Inotify
+from tests.simulation.tree import Tree
+
+NAME = b"x" * 255
+LEVELS = 300
+"""A tree of them has 11 MB of paths."""
+
+
+class Watched:
+    """A simulated tree ``r``, and the reconciler that watches it."""
+
+    def __init__(self, options: Options | None = None) -> None:
+        self.inotify = Inotify(1 << 20, 1 << 30)
+        self.tree = Tree(self.inotify, False, lambda path: path[:2] == b"r/")
+        self.tree.mkdir(b"r", 0o755)
+        self.tree.mkdir(b"o", 0o755)
+        self.port = SimulatedFileSystem(self.tree, lambda _: None)
+        self.index = MemoryIndex()
+        self.fold = Fold()
+        self.reconciler = Reconciler(self.port, self.index, [Root(b"/r")], options or Options())
+
+    def batches(self) -> Iterator[Batch]:
+        """Everything until it is settled, batch by batch, each committed and replayed."""
+        while not self.reconciler.settled or len(self.inotify):
+            while not self.reconciler.behind and len(self.inotify):
+                self.reconciler.feed(self.inotify.read(1 << 20), self.port.monotonic(), self.tree.now)
+            batch = self.reconciler.close_batch(backlog=False)
+            self.index.apply(batch.writes)
+            for item in batch.items:
+                self.fold.item(item)
+            rows = {(directory, name) for directory, name, *_ in self.index.entries() if directory}
+            assert len(rows) == len(self.fold.entries()), "the index holds what was published"
+            yield batch
+            self.tree.now += 60_000_000
+            self.reconciler.tick()
+
+    def start(self) -> list[Batch]:
+        self.reconciler.start()
+        return list(self.batches())
+
+    def chain(self, name: bytes = NAME, levels: int = LEVELS) -> bytes:
+        """Directories in each other, made at once. Returns the path of the last."""
+        path = b"r"
+        for _ in range(levels):
+            path += b"/" + name
+            self.tree.mkdir(path, 0o755)
+        return path
+
+
+def _messages(batch: Batch) -> int:
+    encoder = Encoder("inotify://host/group", "group", "0" * 20)
+    return sum(len(encoder.encode(item, 1)[2]) for item in batch.items)
+
+
+def _path_bytes(batches: list[Batch]) -> int:
+    return sum(len(item.path) for batch in batches for item in batch.items if isinstance(item, Change))
+
+
+def _bounded(batches: list[Batch]) -> None:
+    """More than one batch was needed, and the largest is no larger than it may be, but for one event."""
+    largest = max(item.path or b"" for batch in batches for item in batch.items)
+    assert _path_bytes(batches) > 2 * BATCH_BYTES, "it would not have fit"
+    assert max(map(_messages, batches)) <= BATCH_BYTES + 2 * len(largest) + 1_000
+
+
+def test_a_tree_that_leaves_is_told_in_batches() -> None:
+    """The deletions of a tree with eleven megabytes of paths come in batches of at most four."""
+    watched = Watched()
+    watched.chain()
+    watched.start()
+    watched.tree.rename(b"r/" + NAME, b"o/away")
+    batches = list(watched.batches())
+    _bounded(batches)
+    told = [item for batch in batches for item in batch.items]
+    assert len(told) == LEVELS
+    assert all(one.path.startswith(two.path) for one, two in itertools.pairwise(told))  # type: ignore[union-attr,arg-type]
+    assert not watched.fold.entries()
+
+
+def test_what_follows_a_tree_that_leaves_comes_after_it() -> None:
+    """What takes its name at once is told when the last of its deletions has been."""
+    watched = Watched()
+    watched.chain()
+    watched.start()
+    watched.tree.rename(b"r/" + NAME, b"o/away")
+    watched.tree.mkdir(b"r/" + NAME, 0o755)
+    watched.tree.mkdir(b"r/" + NAME + b"/new", 0o755)
+    _bounded(list(watched.batches()))  # the fold would not take a directory that is there
+    assert set(watched.fold.entries()) == {NAME, NAME + b"/new"}
+
+
+def test_a_tree_that_comes_is_told_in_batches() -> None:
+    """The creations of a tree found at the start, and of one moved in, come in batches of at most four."""
+    watched = Watched()
+    watched.chain()
+    _bounded(watched.start())
+    watched.tree.rename(b"r/" + NAME, b"o/away")
+    list(watched.batches())
+    watched.tree.rename(b"o/away", b"r/back")
+    _bounded(list(watched.batches()))
+    assert len(watched.fold.entries()) == LEVELS
+
+
+def test_records_of_deep_files_are_taken_in_batches() -> None:
+    """One read that names files at the bottom of a deep tree is turned into as many batches as that takes."""
+    watched = Watched()
+    bottom = watched.chain()
+    watched.start()
+    for number in range(300):
+        watched.tree.mkdir(b"%s/%d" % (bottom, number), 0o755)
+    _bounded(list(watched.batches()))
+    assert len(watched.fold.entries()) == LEVELS + 300
+
+
+def test_a_name_of_everything_is_told_in_batches() -> None:
+    """A file's other names are told of a change in as many batches as that takes."""
+    watched = Watched()
+    bottom = watched.chain()
+    watched.tree.open(3, bottom + b"/f", os.O_CREAT | os.O_WRONLY)
+    watched.tree.close(3)
+    for number in range(200):
+        watched.tree.link(bottom + b"/f", b"%s/%d" % (bottom, number))
+    watched.start()
+    watched.tree.chmod(bottom + b"/f", 0o600)
+    batches = list(watched.batches())
+    _bounded(batches)
+    told = {item.path for batch in batches for item in batch.items}
+    assert len(told) == 201
+
+
+def test_paths_that_are_remembered_are_bounded() -> None:
+    """However deep the tree, what is kept of its paths stays below two megabytes."""
+    watched = Watched()
+    watched.chain()
+    watched.start()
+    tree = watched.reconciler._model.tree
+    nodes = list(tree.directories())
+    random.Random(1).shuffle(nodes)
+    for node in nodes:
+        tree.path(node)
+        assert sum(map(len, tree._paths.values())) < 2 << 20
+    assert sum(len(tree.path(node)) for node in nodes) > 8 << 20
+
+
+@pytest.mark.parametrize("reads", [1, 7])
+def test_a_barrier_waits_for_what_was_cut(reads: int) -> None:
+    """What is settled while batches are still to come is settled when the last of them has."""
+    watched = Watched(Options(kinds=frozenset(("created", "deleted"))))
+    bottom = watched.chain()
+    watched.start()
+    for number in range(100):
+        watched.tree.mkdir(b"%s/%d" % (bottom, number), 0o755)
+    while len(watched.inotify):
+        watched.reconciler.feed(
+            watched.inotify.read((1 << 20) // reads), watched.port.monotonic(), watched.tree.now
+        )
+    watched.reconciler.settle()
+    told: set[bytes | None] = set()
+    assert watched.reconciler.adopting
+    while watched.reconciler.adopting:
+        batch = watched.reconciler.close_batch(backlog=True)
+        watched.index.apply(batch.writes)
+        told |= {item.path for item in batch.items}
+    assert len(told) == 100
