@@ -61,6 +61,18 @@ def _silent_restart(patch: Patch) -> None:
         self._model.silent = self._model.silent or reason == "restart"
 
 
+def _epoch_not_announced(patch: Patch) -> None:
+    """A new epoch begins without saying so: a consumer keeps what it held of the old one."""
+    from inotify_bridge.books import Books
+    from inotify_bridge.capture.change import Notice
+
+    @patch.instead_of(Books, "_message")
+    def message(original: Any, self: Any, item: Any, sequence: int) -> Any:
+        if item.kind == "started":
+            item = Notice(item.kind, item.time, item.path, {**item.data, "new_epoch": False})
+        return original(self, item, sequence)
+
+
 def _watermark_ahead(patch: Patch) -> None:
     """The watermark is written down when messages are handed to the sink, before it has confirmed any."""
     from inotify_bridge.outbox.journal import Position
@@ -136,6 +148,12 @@ MUTANTS = (
         "R5",
         _heartbeat_without_number,
         "tests/promises/test_numbers.py::test_heartbeats_have_numbers_of_their_own",
+    ),
+    Mutant(
+        "new epoch not announced",
+        "R8",
+        _epoch_not_announced,
+        "tests/promises/test_numbers.py::test_an_epoch_says_that_it_begins",
     ),
     Mutant(
         "dead thread unnoticed",

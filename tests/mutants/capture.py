@@ -201,6 +201,16 @@ def _barrier_at_once(patch: Patch) -> None:
         return asked
 
 
+def _barrier_without_drain(patch: Patch) -> None:
+    """A barrier does not wait for what the kernel has queued and nobody has read."""
+    from inotify_bridge.capture.notifier import Notifier
+
+    @patch.instead_of(Notifier, "_serve_barriers")
+    def serve(original: Any, self: Any) -> None:
+        while self._barriers:
+            self._inbox.put(self._barriers.popleft())
+
+
 MUTANTS = (
     Mutant("scan before add", "R9", _scan_before_add, _SCHEDULES, 500),
     Mutant("no check after the batch", "R1", _no_check, _SCHEDULES, 500),
@@ -240,6 +250,12 @@ MUTANTS = (
         "barrier answered at once",
         "R20",
         _barrier_at_once,
+        "tests/agent/test_barrier.py::test_everything_before_it_is_in_the_journal",
+    ),
+    Mutant(
+        "barrier without the kernel's queue",
+        "R20",
+        _barrier_without_drain,
         "tests/agent/test_barrier.py::test_everything_before_it_is_in_the_journal",
     ),
 )

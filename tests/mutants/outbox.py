@@ -117,7 +117,12 @@ MUTANTS = (
         _epoch_keeps_the_index,
         "tests/outbox/test_index.py::test_a_new_epoch_empties_the_index",
     ),
-    Mutant("journal unbounded", "R13", _journal_unbounded, f"{_STORE}::test_room"),
+    Mutant(
+        "journal unbounded",
+        "R13",
+        _journal_unbounded,
+        "tests/promises/test_bounds.py::test_the_journal_stays_at_its_bound",
+    ),
     Mutant(
         "pruned at the quickest sink",
         "R6",

@@ -64,6 +64,20 @@ def _certificate_not_verified(patch: Patch) -> None:
         return made
 
 
+def _kafka_certificate_not_verified(patch: Patch) -> None:
+    """TLS to Kafka connects to whoever answers, under whatever name."""
+    import ssl
+
+    from inotify_bridge.sinks import kafka_connection
+
+    @patch.instead_of(kafka_connection, "_tls_context")
+    def context(original: Any, tls: Any) -> ssl.SSLContext:
+        made: ssl.SSLContext = original(tls)
+        made.check_hostname = False
+        made.verify_mode = ssl.CERT_NONE
+        return made
+
+
 def _secret_in_an_error(patch: Patch) -> None:
     """The error about a refused connection repeats the password."""
     from inotify_bridge.sinks import rabbitmq_errors
@@ -104,6 +118,12 @@ MUTANTS = (
         "R19",
         _certificate_not_verified,
         "tests/sinks/test_rabbitmq_failures.py::test_tls_with_an_unknown_authority",
+    ),
+    Mutant(
+        "TLS to Kafka not verified",
+        "R19",
+        _kafka_certificate_not_verified,
+        "tests/sinks/test_kafka.py::test_certificate_of_another_host[kafka-python]",
     ),
     Mutant(
         "secret in an error",

@@ -1,4 +1,4 @@
-"""R13: what waits in memory is bounded."""
+"""R13: what waits in memory, and what waits on disk, is bounded."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from pathlib import Path
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
+from tests.agent.embedded import Embedded
+from tests.agent.trees import Trees
 from tests.waiting import eventually
 
 BOUND = 64 * 1024
@@ -34,3 +36,27 @@ def test_reading_pauses_at_the_bound(tmp_path: Path) -> None:
     finally:
         assert notifier.stop(30.0)
         inotify.close()
+
+
+def test_the_journal_stays_at_its_bound(trees: Trees) -> None:
+    """While the broker takes nothing, the journal grows to its bound and a batch; then nothing is missing."""
+    bound, turns = 1024**2, 40
+    with Embedded(trees, state={"max_bytes": bound}) as embedded:
+        epoch = embedded.settled().all[-1].position[0]
+        store, largest = embedded.group.store, 0
+        embedded.broker.freeze()
+        for turn in range(turns):
+            before = store.live_bytes
+            trees.files(f"turn-{turn}", AT_ONCE)
+            eventually(
+                lambda: embedded.metric("outbox_blocked") or store.live_bytes > before,  # noqa: B023
+                what="the files in the journal, or no room there",
+            )
+            largest = max(largest, store.live_bytes - before)
+        assert embedded.metric("outbox_blocked") == 1, "the journal came to its bound"
+        assert bound <= store.live_bytes < bound + 2 * largest
+        embedded.broker.thaw()
+        eventually(lambda: not embedded.metric("outbox_blocked"), what="room in the journal")
+        arrivals = embedded.settled()
+    assert {one.position[0] for one in arrivals.all} == {epoch}
+    arrivals.assert_true(trees.root)

@@ -1,4 +1,4 @@
-"""R3 and R5: every message has a number of its own, and no number is given twice."""
+"""R3, R5, R8: every message has a number of its own, none comes twice, and an epoch says that it begins."""
 
 from __future__ import annotations
 
@@ -47,3 +47,14 @@ def test_heartbeats_have_numbers_of_their_own(trees: Trees) -> None:
     assert arrivals.kinds().count("stream.heartbeat") >= HEARTBEATS
     assert len({one.event["id"] for one in arrivals.all}) == len(arrivals.all)
     arrivals.assert_true(trees.root)
+
+
+def test_an_epoch_says_that_it_begins(trees: Trees, tmp_path: Path) -> None:
+    """The first start of an epoch is told as such, the later ones are not: they go on in it."""
+    told: list[tuple[str, int, bool]] = []
+    for _ in range(3):
+        with Embedded(trees, state={"dir": os.fspath(tmp_path)}) as embedded:
+            started = next(one for one in embedded.settled().all if one.kind == "stream.started")
+            told.append((*started.position, started.event["data"]["new_epoch"]))
+    assert len({epoch for epoch, _, _ in told}) == 1
+    assert [number == 1 for _, number, _ in told] == [new for _, _, new in told] == [True, False, False]
