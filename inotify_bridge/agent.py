@@ -24,10 +24,12 @@ from typing import TypeAlias
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.epochs import watched
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
+from inotify_bridge.outbox.directory import prepare, refuse_watched
 from inotify_bridge.outbox.lock import DirectoryLock
 from inotify_bridge.sinks.base import Sink, SinkContext
 from inotify_bridge.sinks.registry import sink_class
@@ -112,7 +114,9 @@ class Agent:
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
         if self.config.state.dir is not None:
-            self._lock_file = DirectoryLock(_made(self.config.state.dir))
+            directory = Path(os.fsdecode(self.config.state.dir))
+            prepare(directory, watched(self.config))
+            self._lock_file = DirectoryLock(directory)
         if self.web is not None:
             self.web.start()
         try:
@@ -201,6 +205,8 @@ class Agent:
             ConfigError: something was changed that needs a restart; the old configuration stays.
         """
         _refuse_unreloadable(self.config, config)
+        if config.state.dir is not None:
+            refuse_watched(Path(os.fsdecode(config.state.dir)), watched(config))
         kept = [name for name in self.groups if _same_stream(self.config, config, name)]
         adjusted = [self.groups[name] for name in kept if _manner(self.config, name) != _manner(config, name)]
         begun = [group for group in config.watch_groups if group.name not in kept]
@@ -276,18 +282,6 @@ def sink_of(entry: SinkEntry, context: SinkContext) -> Sink:
 def _undelivered(groups: Sequence[Group]) -> Undelivered:
     waiting = {(group.config.name, sink): group.lag(sink) for group in groups for sink in group.relays}
     return {pair: count for pair, count in waiting.items() if count}
-
-
-def _made(directory: bytes) -> Path:
-    """The state directory, made where it is not there yet."""
-    path = Path(os.fsdecode(directory))
-    try:
-        path.mkdir(mode=0o750, parents=True, exist_ok=True)
-    except OSError as error:
-        raise ConfigError(
-            f"state.dir {path} cannot be made: {error.strerror}", "name a directory that can be written"
-        ) from error
-    return path
 
 
 def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:

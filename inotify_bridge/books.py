@@ -21,7 +21,7 @@ from inotify_bridge.capture.model import Batch
 from inotify_bridge.errors import StoreError
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
 from inotify_bridge.sinks.base import Message
 
 ACKNOWLEDGE = 1.0
@@ -94,6 +94,7 @@ class Books:
         self._acknowledging = threading.Lock()
         self._ages: deque[tuple[Position, float]] = deque()
         self._pruned_at = 0.0
+        self._unwritten = ""
 
     # -- from any thread
 
@@ -142,6 +143,7 @@ class Books:
             self._ages.append((self.store.end, time.time()))
             self._metrics.count_events(Counter(message.kind for message in messages))
             self._committed(self.store.epoch, messages)
+        self._note_down()
         return True
 
     def _message(self, item: Item, sequence: int) -> Message:
@@ -154,14 +156,24 @@ class Books:
         try:
             self.store.commit(records, batch.writes)
         except StoreError as error:
-            if not self.trouble:
-                _log.error("the batch cannot be committed, trying again: %s", error, extra=self._fields)
-            self.trouble = str(error)
+            self._failed(error)
             return False
         if self.trouble:
             _log.info("the store takes batches again", extra=self._fields)
+            self._metrics.committing()
         self.trouble = ""
         return True
+
+    def _failed(self, error: StoreError) -> None:
+        """Tell of a commit that failed. Raises it where trying again would be wrong."""
+        self._metrics.commit_failed(error.reason)
+        if str(error) != self.trouble:
+            _log.error("nothing is recorded until this is mended: %s", error, extra=self._fields)
+        self.trouble = str(error)
+        if error.reason in BEYOND_RETRY:
+            raise error
+        # What sinks confirm meanwhile makes room, in the database if not on the disk.
+        self.note_acknowledged()
 
     @property
     def _fields(self) -> dict[str, str]:
@@ -180,6 +192,7 @@ class Books:
             while self._ages and self._ages[0][0] <= slowest:
                 self._ages.popleft()
             self.count()
+        self._note_down()
         now = time.monotonic()
         if self.store.live_bytes and (self.blocked or now - self._pruned_at >= ACKNOWLEDGE):
             self._pruned_at = now
@@ -198,7 +211,23 @@ class Books:
             while self.store.prune(retain):
                 pass
         except StoreError as error:
-            _log.warning("the journal cannot be pruned: %s", error, extra=self._fields)
+            self._not_written("the journal cannot be pruned", error)
+            return
+        self._unwritten = ""
+
+    def _note_down(self) -> None:
+        try:
+            self.store.note_down()
+        except StoreError as error:
+            self._not_written("a start after this may not notice an older database", error)
+
+    def _not_written(self, what: str, error: StoreError) -> None:
+        """What can wait was not written; told once. Raises it where trying again would be wrong."""
+        if error.reason in BEYOND_RETRY:
+            raise error
+        if str(error) != self._unwritten:
+            _log.warning("%s: %s", what, error, extra=self._fields)
+        self._unwritten = str(error)
 
     def look_for_room(self) -> bool:
         """Whether the journal takes a batch; what changed of that is told."""

@@ -16,13 +16,13 @@ from typing import TypeVar
 from inotify_bridge.books import Books
 from inotify_bridge.capture.notifier import Inbox
 from inotify_bridge.capture.reconciler import Reconciler
-from inotify_bridge.errors import BridgeError, ConfigError, SinkUnavailable, UnavailableError
+from inotify_bridge.errors import BridgeError, ConfigError, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.events.parking import about
 from inotify_bridge.events.parking import parked as place_of
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import PARKED_KIND
-from inotify_bridge.outbox.store import Position
+from inotify_bridge.outbox.store import BEYOND_RETRY, Position
 from inotify_bridge.sinks.base import Message, Outcome
 
 T = TypeVar("T")
@@ -209,6 +209,8 @@ class Desk:
                 answer.set_result(act())
             except BridgeError as error:
                 answer.set_exception(error)
+                if isinstance(error, StoreError) and error.reason in BEYOND_RETRY:
+                    raise
 
         if not self._recorder.is_alive():
             raise UnavailableError(f"group {self._group}: the recorder has ended or is being restarted")

@@ -74,7 +74,21 @@ class SinkMisconfigured(SinkUnavailable):
 
 
 class StoreError(BridgeError):
-    """The state database cannot be opened, written or trusted."""
+    """
+    The state database cannot be opened, written or trusted.
+
+    Args:
+        reason: class of the failure, one of `STORE_ERROR_REASONS`: the metric label.
+    """
+
+    def __init__(self, message: str, hint: str = "", reason: str = "other") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+STORE_ERROR_REASONS = ("full", "io", "fsync", "corrupt", "replaced", "other")
+"""``fsync``: what was written before may be lost too, so the database is opened anew and everything compared.
+``replaced``: the file, or the lock of its directory, is not the one any more that was opened."""
 
 
 SINK_ERROR_REASONS = (

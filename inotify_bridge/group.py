@@ -10,11 +10,9 @@ restart and a resync; the relays and the journal stay as they are.
 from __future__ import annotations
 
 import logging
-import os
 import threading
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 from inotify_bridge.capture.filesystem import KernelFileSystem
@@ -22,8 +20,9 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Barrier, Inbox, Notifier
 from inotify_bridge.capture.reconciler import Reason, Reconciler
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
-from inotify_bridge.errors import ConfigError, UnavailableError
-from inotify_bridge.metrics import Metrics
+from inotify_bridge.epochs import begin_epoch, open_store
+from inotify_bridge.errors import ConfigError, StoreError, UnavailableError
+from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
@@ -41,6 +40,7 @@ HANGING = 60.0
 _JOIN = 5.0
 _GLANCE = 0.05
 _HEALTHY = 600.0
+_STORE_PAUSE = 1.0
 
 _log = logging.getLogger("inotify_bridge.group")
 
@@ -103,27 +103,32 @@ class Group:
 
         Raises:
             StoreError: the store cannot be opened.
+            ConfigError: a newer major version wrote it.
             UnavailableError: no inotify instance is to be had.
         """
-        watched = [Path(os.fsdecode(root.path)) for group in self._whole.watch_groups for root in group.roots]
-        store = self._store = Store.open(self._database(), self._whole.state.max_bytes, away_from=watched)
+        reason = self._open_store()
         try:
-            new_sinks = store.set_sinks(self.config.sinks)
-            reason: Reason = "restart"
-            if store.source != identity_of(self.source, self.config) or new_sinks:
-                store.mint_epoch(identity_of(self.source, self.config))
-                reason = "start"
+            self._build_threads()
+        except StoreError as error:
+            self.store.close()
+            if error.reason != "corrupt":
+                raise
+            reason = self._open_store(damaged=True)
             self._build_threads()
         except BaseException:
-            store.close()
+            self.store.close()
             raise
         for name in self.config.sinks:
-            self._start_relay(name, store)
+            self._start_relay(name, self.store)
         self._start_threads(reason)
 
-    def _database(self) -> Path | None:
-        directory = self._whole.state.dir
-        return None if directory is None else Path(os.fsdecode(directory)) / f"{self.config.name}.db"
+    def _open_store(self, damaged: bool = False) -> Reason:
+        self._store, reason = open_store(self._whole, self.config, self._metrics, damaged)
+        return reason
+
+    @property
+    def _metrics(self) -> GroupMetrics:
+        return self._all_metrics.group(self.config.name)
 
     def _start_relay(self, name: str, store: Store) -> None:
         assert self._threads is not None
@@ -137,13 +142,14 @@ class Group:
             position=store.watermark(name),
             recorder=_Ledger(self),
             observer=self._all_metrics.relay(self.config.name, name),
-            failed=lambda error: self._died(f"relay-{self.config.name}-{name}", error),
+            failed=lambda error: self._relay_failed(name, error),
+            check=store.check_ours,
         )
         self.relays[name] = relay
         relay.start()
 
     def _build_threads(self) -> None:
-        store, metrics = self.store, self._all_metrics.group(self.config.name)
+        store, metrics = self.store, self._metrics
         inotify = instance()
         inbox = Inbox(self._whole.capture.queue_max_bytes)
         notifier = Notifier(
@@ -177,7 +183,7 @@ class Group:
     def _start_threads(self, reason: Reason) -> None:
         threads = self._present_threads()
         threads.notifier.start()
-        self._all_metrics.group(self.config.name).notifier_up(True)
+        self._metrics.notifier_up(True)
         threads.recorder.start(reason)
 
     def stop_reading(self, deadline: float) -> None:
@@ -193,7 +199,7 @@ class Group:
             end = min(deadline, time.monotonic() + _JOIN)
             self._wait_for(self._threads.notifier.barrier(), self._threads.recorder, end)
             self._threads.notifier.stop(_JOIN)
-            self._all_metrics.group(self.config.name).notifier_up(False)
+            self._metrics.notifier_up(False)
 
     @staticmethod
     def _wait_for(barrier: Barrier, recorder: Recorder, end: float) -> None:
@@ -279,6 +285,9 @@ class Group:
             if self.stopping or self.failure:
                 return
             old = self._present_threads()
+            if isinstance(old.recorder.failure, StoreError):
+                self._restart_with_store(old, old.recorder.failure)
+                return
             if time.monotonic() - self._restarted_at > _HEALTHY:
                 self.restarts = 0
             self._restarted_at = time.monotonic()
@@ -288,9 +297,46 @@ class Group:
                 return
             old.recorder.interrupt()
             if self._ended(old):
-                self._all_metrics.group(self.config.name).restarted()
+                self._metrics.restarted()
                 self._build_threads()
                 self._start_threads("internal")
+
+    def _restart_with_store(self, old: _Threads, error: StoreError) -> None:
+        """
+        The model is built anew from the database, opened again: what a failed fsync left behind is not known.
+
+        It is tried for as long as it takes.
+        """
+        if error.reason == "replaced":
+            self._give_up(str(error))
+            return
+        time.sleep(_STORE_PAUSE)
+        if not self._ended(old):
+            return
+        damaged = error.reason == "corrupt"
+        if damaged:
+            self._end_relays()
+        self.store.close()
+        reason = self._open_store(damaged)
+        self._build_threads()
+        if damaged:
+            for name in self.config.sinks:
+                self._start_relay(name, self.store)
+        self._metrics.restarted()
+        self._start_threads("internal" if reason == "restart" else reason)
+
+    def _end_relays(self) -> None:
+        for relay in self.relays.values():
+            relay.abort()
+        for relay in self.relays.values():
+            relay.join()
+
+    def _relay_failed(self, name: str, error: Exception) -> None:
+        """On the relay's thread. What is wrong with the store is the recorder's business."""
+        if isinstance(error, StoreError) and self._threads is not None:
+            self._threads.recorder.fail(error)
+        else:
+            self._died(f"relay-{self.config.name}-{name}", error)
 
     def _present_threads(self) -> _Threads:
         assert self._threads is not None
@@ -306,6 +352,8 @@ class Group:
 
     def _give_up(self, why: str) -> None:
         self.failure = why
+        if self._threads is not None:
+            self._threads.recorder.interrupt()
         _log.error("the group is given up: %s", why, extra={"watch_group": self.config.name})
         self._given_up()
 
@@ -346,7 +394,8 @@ class Group:
             if not self._paused(timeout):
                 raise UnavailableError(f"group {self.config.name} is given up", self.failure)
             try:
-                return self.store.mint_epoch(identity_of(self.source, self.config))
+                identity = identity_of(self.source, self.config)
+                return begin_epoch(self.store, identity, "requested", self.config.name, self._metrics)
             finally:
                 self._go_on("requested")
 

@@ -24,7 +24,7 @@ from prometheus_client.registry import Collector
 
 from inotify_bridge import __version__
 from inotify_bridge.capture.constants import EVENT_NAMES
-from inotify_bridge.errors import SINK_ERROR_REASONS
+from inotify_bridge.errors import SINK_ERROR_REASONS, STORE_ERROR_REASONS
 from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, STREAM_KINDS
 from inotify_bridge.metric_series import Family, Metric, Series, Value
 from inotify_bridge.sinks.base import Message
@@ -36,6 +36,7 @@ PAIR: Final = ("watch_group", "sink")
 
 # fmt: off
 EVENT_TYPES: Final = (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values())
+EPOCH_REASONS: Final = ("new", "missing", "corrupt", "restored", "rolled_back", "sink_ahead", "changed", "root", "requested")
 RESYNC_REASONS: Final = ("start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal")
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RESYNC_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
@@ -102,6 +103,10 @@ CATALOGUE: Final = (
     _gauge(GROUP, "outbox_limit_bytes", "state.max_bytes."),
     _gauge(GROUP, "outbox_oldest_event_age_seconds", "Age of the oldest event that some sink has not acknowledged; 0 when there is none."),
     _gauge(GROUP, "outbox_blocked", "1 while the journal is full and the recorder takes nothing from the kernel."),
+    _counter(GROUP, "commit_errors", "Commits that failed, by reason; nothing is published of a batch that is not committed.", reason=STORE_ERROR_REASONS),
+    _gauge(GROUP, "commit_failing", "1 while a batch cannot be committed: nothing new is published until it is."),
+    _counter(GROUP, "epochs", "Epochs begun, by reason; each starts with a full snapshot.", reason=EPOCH_REASONS),
+    _counter(GROUP, "state_databases_set_aside", "Damaged state databases that were set aside."),
     _gauge(PAIR, "outbox_blocking_sink", "1 while the journal of the group is full and this sink is what fills it."),
     # From the outbox to the broker.
     _gauge(PAIR, "sink_connected", "1 while the sink is connected."),
@@ -228,6 +233,23 @@ class GroupMetrics:
     def outbox_blocked(self, blocked: bool) -> None:
         """Whether the journal is full and the recorder takes nothing from the kernel."""
         self._value("outbox_blocked").set(blocked)
+
+    def commit_failed(self, reason: str) -> None:
+        """A batch could not be committed, for one of `errors.STORE_ERROR_REASONS`."""
+        self._series.by_label("commit_errors", self._owner)[reason].add(1)
+        self._value("commit_failing").set(1)
+
+    def committing(self) -> None:
+        """Batches are committed (again)."""
+        self._value("commit_failing").set(0)
+
+    def epoch_begun(self, reason: str) -> None:
+        """An epoch was minted, for one of `EPOCH_REASONS`."""
+        self._series.by_label("epochs", self._owner)[reason].add(1)
+
+    def set_aside(self, count: int) -> None:
+        """So many damaged databases were set aside."""
+        self._value("state_databases_set_aside").add(count)
 
     # The agent.
 

@@ -83,6 +83,8 @@ class Recorder:
         self._notifier_turned_at = notifier_turned_at
         self._caught_up = caught_up
         self._failed = failed
+        self.failure: BaseException | None = None
+        """What killed the thread."""
         self._reason: Reason = "start"
         self._finish_by: float | None = None
         self._say_stopped = True
@@ -144,6 +146,14 @@ class Recorder:
             self._thread.join(timeout)
         return not self._thread.is_alive()
 
+    def fail(self, error: StoreError) -> None:
+        """Somebody else found that the store cannot be used: end, and be replaced with it."""
+
+        def act() -> None:
+            raise error
+
+        self._inbox.call(act)
+
     def resync(self, path: bytes | None) -> None:
         """Ask for a comparison of a directory, or of everything."""
 
@@ -176,6 +186,7 @@ class Recorder:
                 self._turn()
             self._end()
         except BaseException as error:  # whatever it was: a dead recorder must not look alive
+            self.failure = error
             self._failed(error)
         finally:
             self._metrics.recorder_up(False)

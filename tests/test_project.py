@@ -43,6 +43,7 @@ MAP = (
     "operator_signals",
     "group",
     "wiring",
+    "epochs",
     "recorder",
     "books",
     "desk",

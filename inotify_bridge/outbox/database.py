@@ -12,7 +12,13 @@ from typing import Final
 from inotify_bridge.errors import ConfigError, StoreError
 
 SCHEMA_MAJOR: Final = 1
-SCHEMA_MINOR: Final = 0
+
+# What each minor version added; the first release of the major version had none of it. A release of the same
+# major version runs on a newer minor one, so nothing here may take away or change a meaning.
+MIGRATIONS: Final = (
+    "CREATE TABLE roots (key BLOB PRIMARY KEY, file_system TEXT NOT NULL, inode TEXT NOT NULL)"
+    " WITHOUT ROWID;",
+)
 
 # Enough for the inner pages of a million entries and one batch.
 _WRITER_CACHE_KIB: Final = 16 * 1024
@@ -39,6 +45,7 @@ def open_writer(path: Path, durable: bool) -> sqlite3.Connection:
             connection.execute("PRAGMA secure_delete = OFF")
             if not _has_schema(connection):
                 _make_schema(connection)
+            _migrate(connection)
         except BaseException:
             connection.close()
             raise
@@ -60,7 +67,7 @@ def explained(path: Path) -> Iterator[None]:
         yield
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
-        raise StoreError(f"state database {path}: {error}", _hint(code)) from error
+        raise StoreError(f"state database {path}: {error}", _hint(code), _reason(code)) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:
@@ -89,19 +96,48 @@ def _make_schema(connection: sqlite3.Connection) -> None:
     schema = (files(__package__) / "schema.sql").read_text("utf-8")
     connection.executescript(
         f"BEGIN IMMEDIATE; {schema}"
-        f"INSERT INTO meta VALUES ('schema_major', {SCHEMA_MAJOR}), ('schema_minor', {SCHEMA_MINOR}),"
+        f"INSERT INTO meta VALUES ('schema_major', {SCHEMA_MAJOR}), ('schema_minor', 0),"
         " ('source', ''), ('epoch', ''), ('last_sequence', 0); COMMIT;"
     )
+
+
+def _migrate(connection: sqlite3.Connection) -> None:
+    """Every step is a transaction of its own, so that a crash leaves one of the versions."""
+    minor = connection.execute("SELECT value FROM meta WHERE key = 'schema_minor'").fetchone()[0]
+    for number, step in enumerate(MIGRATIONS[minor:], minor + 1):
+        connection.executescript(
+            f"BEGIN IMMEDIATE; {step} UPDATE meta SET value = {number} WHERE key = 'schema_minor'; COMMIT;"
+        )
+
+
+def damage(connection: sqlite3.Connection) -> str:
+    """What is wrong with a database's pages, in SQLite's words; reads all of it. Raises: sqlite3.Error."""
+    found = connection.execute("PRAGMA quick_check(1)").fetchone()[0]
+    return "" if found == "ok" else str(found)
+
+
+def _reason(code: int | None) -> str:
+    if code in (sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_DIR_FSYNC):
+        return "fsync"
+    return _REASONS.get((code or 0) & 0xFF, "other")
+
+
+_REASONS: Final = {
+    sqlite3.SQLITE_FULL: "full",
+    sqlite3.SQLITE_IOERR: "io",
+    sqlite3.SQLITE_CORRUPT: "corrupt",
+    sqlite3.SQLITE_NOTADB: "corrupt",
+}
 
 
 def _hint(code: int | None) -> str:
     primary = (code or 0) & 0xFF
     if primary == sqlite3.SQLITE_FULL:
-        return "free space on its file system"
+        return "free space on its file system: nothing is lost meanwhile, and nothing new is published"
     if primary in (sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, sqlite3.SQLITE_READONLY):
         return "check that its directory exists and that this user may write there"
     if primary in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
-        return "move the file away: a new one is made and the stream starts a new epoch"
+        return "it is set aside and a new one made when it is opened again, with a new epoch"
     if primary == sqlite3.SQLITE_IOERR:
         return "check the disk: the kernel log names the fault"
     return ""

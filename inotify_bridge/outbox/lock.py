@@ -5,11 +5,9 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-from typing import Final
 
 from inotify_bridge.errors import UnavailableError
-
-_FILE: Final = "lock"
+from inotify_bridge.outbox.fence import LOCK_FILE
 
 
 class DirectoryLock:
@@ -26,7 +24,7 @@ class DirectoryLock:
         Raises:
             UnavailableError: another process holds it, with its process id; or the file cannot be written.
         """
-        path = directory / _FILE
+        path = directory / LOCK_FILE
         try:
             self._descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         except OSError as error:

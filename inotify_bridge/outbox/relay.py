@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple, Protocol
 
-from inotify_bridge.errors import SinkUnavailable
+from inotify_bridge.errors import SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
 from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict, Vigilant
 
@@ -128,6 +128,7 @@ class Relay:
         observer: RelayObserver,
         failed: Callable[[Exception], None],
         limits: Limits = Limits(),  # noqa: B008  it is immutable
+        check: Callable[[], None] = lambda: None,
     ) -> None:
         """
         Args:
@@ -137,6 +138,7 @@ class Relay:
             position: where the sink stands: `Store.watermark`.
             failed: called on the relay's thread when it ends by an error that is nobody's verdict: a relay
                 must not look alive when it is not.
+            check: called before every `publish`; raises StoreError where nothing may be published any more.
         """
         self._name = name
         self._sink = sink
@@ -145,6 +147,7 @@ class Relay:
         self._observer = observer
         self._failed = failed
         self._limits = limits
+        self._check = check
         self._fields = {"watch_group": group, "sink": name}
 
         self._thread = threading.Thread(target=self._run, name=f"relay-{group}-{name}", daemon=True)
@@ -253,7 +256,8 @@ class Relay:
             finally:
                 reader.close()
         except Exception as error:
-            _log.exception("relay ended by an unexpected error", extra=self._fields)
+            if not isinstance(error, StoreError):
+                _log.exception("relay ended by an unexpected error", extra=self._fields)
             self._set(error=f"{type(error).__name__}: {error}", error_since=time.time())
             self._failed(error)
         finally:
@@ -267,11 +271,19 @@ class Relay:
                 self._turn(reader)
         except SinkUnavailable as error:
             self._lost(error.reason, str(error))
+        except StoreError as error:
+            self._journal_failed(error)
         except Exception as error:
-            # A bug in a sink, or a journal that cannot be read: no reason to carry nothing any more.
+            # A bug in a sink: no reason to carry nothing any more.
             if self._trouble != "other":
                 _log.exception("unexpected error of the sink", extra=self._fields)
             self._lost("other", f"unexpected {type(error).__name__}: {error}")
+
+    def _journal_failed(self, error: StoreError) -> None:
+        """The journal cannot be read now. Raises the error where that will not change."""
+        if error.reason in ("corrupt", "replaced"):
+            raise error
+        self._lost("other", str(error))
 
     def _lost(self, reason: str, detail: str) -> None:
         connecting = not self._status.connected
@@ -351,6 +363,7 @@ class Relay:
         return (epoch, batch) if batch else None
 
     def _deliver(self, epoch: str, batch: list[Message]) -> None:
+        self._check()
         self._observer.sent(len(batch), sum(len(message.body) for message in batch))
         started = time.monotonic()
         outcomes = self._publish(batch)

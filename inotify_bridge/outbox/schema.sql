@@ -1,5 +1,6 @@
 -- The state of one watch group. One connection writes; relays read with their own.
--- Changes within a major version only add: the previous release must run on them.
+-- This is version 1.0; database.py adds what came later. Changes within a major version only add: the previous
+-- release must run on them.
 
 CREATE TABLE meta (
     key   TEXT PRIMARY KEY,             -- schema_major, schema_minor, source, epoch, last_sequence

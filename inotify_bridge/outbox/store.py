@@ -12,18 +12,29 @@ import secrets
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from inotify_bridge.capture.index import Key, Row, Writes
-from inotify_bridge.outbox.database import explained, open_writer
+from inotify_bridge.errors import StoreError
+from inotify_bridge.outbox.database import damage, explained, open_writer
+from inotify_bridge.outbox.directory import set_aside
+from inotify_bridge.outbox.fence import Fence, taken_over
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
+from inotify_bridge.outbox.note import Note, sync_directory
 from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
 
 _DATABASE: Final = "group.db"
 _EPOCH_TIME_DIGITS: Final = 12
 _ROW_BYTES: Final = 4 * 1024**2
+_NOTE_SECONDS: Final = 1.0
+
+BEYOND_RETRY: Final = frozenset(("fsync", "corrupt", "replaced"))
+"""Reasons of a StoreError after which trying again is wrong: what is known of the database may not be so."""
+
+Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "restored", "rolled_back"]
+"""Why the epoch of a database that was opened cannot go on; empty: it can."""
 
 
 class Store:
@@ -39,22 +50,52 @@ class Store:
     ) -> None:
         self.path: Final = path
         self.max_bytes = max_bytes
+        self.set_aside = 0
+        """How many databases had to be set aside to open this one."""
         self._private = private
+        existed = path.exists()
+        self._note = Note(path) if durable else None
+        self._closed = False
+        self._noted_at = 0.0
+        self._moved: set[str] = set()
         self._connection = open_writer(path, durable)
         self._index = IndexTable(self._connection)
         self._journal = Journal(self._connection)
         self._parked = ParkedTable(self._connection)
-        with explained(path):
-            self._live_bytes = self._journal.total_bytes()
-            meta = dict(self._connection.execute("SELECT key, value FROM meta"))
-            self._watermarks = {
-                sink: Position(epoch, sequence)
-                for sink, epoch, sequence in self._connection.execute("SELECT * FROM watermarks")
-            }
-        self._moved: set[str] = set()
+        try:
+            with explained(path):
+                self._load()
+            self.doubt: Doubt = self._doubt(existed)
+            """Why a new epoch has to be minted before anything is recorded; see `mint_epoch`."""
+        except BaseException:
+            self._connection.close()
+            raise
+        self._fence = Fence(path)
+
+    def _load(self) -> None:
+        self._live_bytes = self._journal.total_bytes()
+        meta = dict(self._connection.execute("SELECT key, value FROM meta"))
+        self._watermarks = {
+            sink: Position(epoch, sequence)
+            for sink, epoch, sequence in self._connection.execute("SELECT * FROM watermarks")
+        }
         self._epoch: str = meta["epoch"]
         self._last_sequence: int = meta["last_sequence"]
         self._source: str = meta["source"]
+        self._version = self._data_version()
+
+    def _data_version(self) -> int:
+        """Another number means that another connection has written."""
+        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
+        return version
+
+    def check_ours(self) -> None:
+        """
+        Whether the files are still those that were opened. From any thread.
+
+        Raises: StoreError, whose reason is ``replaced``.
+        """
+        self._fence.check()
 
     @classmethod
     def open(cls, path: Path | None, max_bytes: int = 64 * 1024**2, away_from: Sequence[Path] = ()) -> Store:
@@ -62,8 +103,9 @@ class Store:
         Open the database file, or make it.
 
         Args:
-            path: of the file, whose directory exists; what is committed there is on disk. None: a private
-                file that `close` removes, for a group without a state directory; no commit waits for a disk.
+            path: of the file, whose directory exists; what is committed there is on disk. One that is
+                damaged is set aside, and a new one made. None: a private file that `close` removes, for a
+                group without a state directory; no commit waits for a disk.
             max_bytes: of records in the journal; see `admits`.
             away_from: directories that a private file must not be below.
         Raises:
@@ -71,7 +113,12 @@ class Store:
             ConfigError: a newer major version wrote it.
         """
         if path is not None:
-            return cls(path, max_bytes, durable=True)
+            try:
+                return cls(path, max_bytes, durable=True)
+            except StoreError as error:
+                if error.reason != "corrupt":
+                    raise
+                return cls.instead_of(path, max_bytes)
         private = PrivateDirectory(away_from)
         try:
             return cls(private.path / _DATABASE, max_bytes, durable=False, private=private)
@@ -79,8 +126,57 @@ class Store:
             private.close()
             raise
 
+    @classmethod
+    def instead_of(cls, path: Path, max_bytes: int) -> Store:
+        """Set the damaged database at `path` aside, and make a new one. Raises: StoreError."""
+        try:
+            set_aside(path)
+        except OSError as error:
+            raise StoreError(
+                f"the damaged state database {path} cannot be set aside: {error.strerror}",
+                "check the permissions of the state directory",
+                "corrupt",
+            ) from error
+        made = cls(path, max_bytes, durable=True)
+        made.set_aside, made.doubt = 1, "corrupt"
+        return made
+
+    def _doubt(self, existed: bool) -> Doubt:
+        """Compare the database with the note beside it."""
+        note = self._note
+        if note is None:
+            return "new"
+        if not existed:
+            self._sync_directory()
+        if note.after_power_loss and existed:
+            with explained(self.path):
+                found = damage(self._connection)
+            if found:
+                raise StoreError(f"state database {self.path}: {found}", "", "corrupt")
+        facts = note.facts
+        if not self._epoch:
+            return "missing" if note.found else "new"
+        if not note.found or not note.fits():
+            return "restored"
+        behind = facts.epoch != self._epoch or self._last_sequence < facts.sequence
+        return "rolled_back" if behind else ""
+
+    def _sync_directory(self) -> None:
+        try:
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path.parent} cannot be synced: {error.strerror}", "check the disk", "io"
+            ) from error
+
     def close(self) -> None:
         """Close the database; remove it where it was private. Readers are closed before. Idempotent."""
+        if self._note is not None and not self.doubt and not self._closed:
+            with contextlib.suppress(
+                StoreError
+            ):  # the next start finds a database that is further than it says
+                self._note.write(self._epoch, self._last_sequence, clean=True)
+        self._closed = True
         self._connection.close()
         if self._private is not None:
             self._private.close()
@@ -133,20 +229,43 @@ class Store:
         """The source for which the present epoch was minted."""
         return self._source
 
-    def mint_epoch(self, source: str) -> str:
+    def note_down(self) -> None:
+        """
+        Write beside the database how far it has come, at most once a second. Raises: StoreError.
+
+        What a sink was handed since then is not known to the next start if the database is replaced by an
+        older one meanwhile; a sink that can tell what it holds knows it.
+        """
+        note = self._note
+        if note is None or (note.facts.epoch, note.facts.sequence) == (self._epoch, self._last_sequence):
+            return
+        if (now := time.monotonic()) - self._noted_at >= _NOTE_SECONDS:
+            self._noted_at = now
+            note.write(self._epoch, self._last_sequence)
+
+    def mint_epoch(self, source: str, later_than: str = "") -> str:
         """
         Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first.
+
+        Args:
+            later_than: an epoch that is known from elsewhere.
 
         Returns:
             The epoch: 12 hex digits of Unix milliseconds, later than any before it, and 8 random ones.
         """
-        floor = int(self._epoch[:_EPOCH_TIME_DIGITS], 16) if self._epoch else 0
+        floors = (self._epoch, later_than, self._note.facts.floor if self._note is not None else "")
+        floor = max(int(known[:_EPOCH_TIME_DIGITS], 16) if known else 0 for known in floors)
         milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
         epoch = f"{milliseconds:0{_EPOCH_TIME_DIGITS}x}{secrets.token_hex(4)}"
+        if self._note is not None:  # before the database knows it: it is never minted again, whatever comes
+            self._note.write(self._epoch, self._last_sequence, floor=epoch)
         with self._transaction():
             self._index.clear()
             self._set_meta(epoch=epoch, last_sequence=0, source=source)
         self._epoch, self._last_sequence, self._source = epoch, 0, source
+        self.doubt = ""
+        if self._note is not None:
+            self._note.write(epoch, 0)
         return epoch
 
     def commit(self, records: Sequence[bytes], writes: Writes) -> None:
@@ -292,6 +411,7 @@ class Store:
         with explained(self.path):
             self._connection.execute("BEGIN IMMEDIATE")
             try:
+                self._check_alone()
                 yield
                 self._write_watermarks({sink: self._watermarks[sink] for sink in self._moved})
                 self._connection.execute("COMMIT")
@@ -301,6 +421,12 @@ class Store:
                     self._connection.execute("ROLLBACK")
                 raise
         self._moved.clear()
+
+    def _check_alone(self) -> None:
+        """Within a transaction: nobody else has written, and from now on nobody can."""
+        self._fence.check()
+        if self._data_version() != self._version:
+            raise taken_over(self.path)
 
     def _write_watermarks(self, watermarks: dict[str, Position]) -> None:
         for sink, position in watermarks.items():

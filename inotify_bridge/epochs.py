@@ -1,0 +1,105 @@
+"""
+Opening the store of a group, and beginning an epoch where the old one cannot go on.
+
+An epoch is the life of one index: within it numbers are given once. So another one begins whenever it is not
+certain that the database is what was left, and when what the stream is about has changed.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+from inotify_bridge.capture.reconciler import Reason
+from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.metrics import GroupMetrics
+from inotify_bridge.outbox.directory import Watched
+from inotify_bridge.outbox.store import Store
+from inotify_bridge.wiring import identity_of
+
+_WORDS: Final = {
+    "missing": "the state database is gone",
+    "corrupt": "the state database was damaged",
+    "restored": "the state database is another file than before: restored from a backup, or moved here",
+    "rolled_back": "the state database is older than what was published: restored from a backup",
+    "sink_ahead": "a sink holds messages that the state database does not know: restored from a backup",
+    "changed": "source, paths or sinks are not those of the epoch before",
+    "root": "a root is another directory than before",
+    "requested": "an operator asked for it",
+}
+
+_log = logging.getLogger("inotify_bridge.group")
+
+
+def open_store(
+    whole: Config, config: WatchGroup, metrics: GroupMetrics, damaged: bool = False
+) -> tuple[Store, Reason]:
+    """
+    Open the store of a group, with an epoch that can go on.
+
+    Args:
+        damaged: set the present database aside first.
+
+    Returns:
+        The store, and what the first resync is for.
+    Raises:
+        StoreError: it cannot be opened or written.
+        ConfigError: a newer major version wrote it.
+    """
+    path, max_bytes = _database(whole, config), whole.state.max_bytes
+    if damaged and path is not None:
+        store = Store.instead_of(path, max_bytes)
+    else:
+        store = Store.open(path, max_bytes, [root.path for root in watched(whole)])
+    metrics.set_aside(store.set_aside)
+    try:
+        new_sinks = store.set_sinks(config.sinks)
+        identity = identity_of(whole.events.source_of(config.name), config)
+        why = store.doubt or ("changed" if new_sinks or store.source != identity else "")
+        if not why:
+            return store, "restart"
+        begin_epoch(store, identity, why, config.name, metrics)
+        return store, "start" if why in ("new", "changed") else "state_lost"
+    except BaseException:
+        store.close()
+        raise
+
+
+def begin_epoch(
+    store: Store, identity: str, why: str, group: str, metrics: GroupMetrics, later_than: str = ""
+) -> str:
+    """
+    Mint an epoch, count it and say why.
+
+    Args:
+        why: one of `metrics.EPOCH_REASONS`.
+        later_than: an epoch that is known from elsewhere.
+    Raises: StoreError; the old epoch goes on.
+    """
+    epoch = store.mint_epoch(identity, later_than)
+    metrics.epoch_begun(why)
+    if why in _WORDS:
+        lost = why not in ("changed", "requested")
+        _log.log(
+            logging.WARNING if lost else logging.INFO,
+            "a new epoch begins, with everything anew: %s",
+            _WORDS[why],
+            extra={"watch_group": group, "epoch": epoch},
+        )
+    return epoch
+
+
+def watched(whole: Config) -> list[Watched]:
+    """Every root of every group."""
+    return [
+        Watched(Path(os.fsdecode(root.path)), group.recursive)
+        for group in whole.watch_groups
+        for root in group.roots
+    ]
+
+
+def _database(whole: Config, config: WatchGroup) -> Path | None:
+    directory = whole.state.dir
+    return None if directory is None else Path(os.fsdecode(directory)) / f"{config.name}.db"

@@ -1,0 +1,53 @@
+"""
+Whether a database is still this process's own.
+
+The lock of the state directory keeps a second agent out for as long as both look at the same file. A stopped
+process does not see that the lock file was removed, or that the whole directory was replaced: when it goes on
+it must notice before it writes.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from inotify_bridge.errors import StoreError
+
+LOCK_FILE: Final = "lock"
+
+
+class Fence:
+    """
+    The files of one store as they were when it was opened. May be used by any thread.
+
+    Args:
+        database: its file; the lock's stands beside it where the directory is locked.
+    """
+
+    def __init__(self, database: Path) -> None:
+        files = (database, database.with_name(LOCK_FILE))
+        self._files: Final = {path: found for path in files if (found := _identity(path)) is not None}
+
+    def check(self) -> None:
+        """Raises: StoreError, one of the files is gone or another one."""
+        for path, found in self._files.items():
+            if _identity(path) != found:
+                raise taken_over(path)
+
+
+def taken_over(path: Path) -> StoreError:
+    """What there is to say where somebody else has the files."""
+    return StoreError(
+        f"the state directory was taken over: {path} is no longer what this process opened",
+        "one agent a directory: this one records and publishes no more; end it, and look who else runs",
+        "replaced",
+    )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = os.stat(path)
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino

@@ -1,0 +1,297 @@
+"""A database that is opened again: what is believed of it, and what makes the stream begin a new epoch."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import shutil
+import sqlite3
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from inotify_bridge.errors import ConfigError, StoreError
+from inotify_bridge.outbox import database
+from inotify_bridge.outbox.directory import Watched, prepare, refuse_watched
+from inotify_bridge.outbox.note import Note
+from inotify_bridge.outbox.store import Store
+
+SOURCE = "inotify://test/uploads"
+FILES = ("group.db", "group.db-wal", "group.db-shm")
+
+
+def lived(path: Path, records: int = 3) -> str:
+    """A life of the store: it goes on with its epoch, or mints one, and records so many; the epoch."""
+    store = Store.open(path)
+    if store.doubt:
+        store.mint_epoch(SOURCE)
+    store.commit([b"record"] * records, {})
+    store.close()
+    return store.epoch
+
+
+def doubt_of(path: Path) -> str:
+    """What is doubted of it now; it is left as it is."""
+    store = Store.open(path)
+    store.close()
+    return store.doubt
+
+
+def copied(directory: Path, to: Path) -> None:
+    """All files of the database, by their contents."""
+    to.mkdir()
+    for name in FILES:
+        if (directory / name).exists():
+            shutil.copy(directory / name, to / name)
+
+
+def overwrite(backup: Path, directory: Path) -> None:
+    """Put the backup's bytes into the files that are there: the inode stays."""
+    for name in FILES:
+        (directory / name).unlink(missing_ok=True) if name != "group.db" else None
+    with (directory / "group.db").open("r+b") as file:
+        file.truncate(0)
+        file.write((backup / "group.db").read_bytes())
+
+
+def replace(backup: Path, directory: Path) -> None:
+    """Put the backup's files in the place of those that are there."""
+    for name in FILES:
+        (directory / name).unlink(missing_ok=True)
+        if (backup / name).exists():
+            shutil.move(backup / name, directory / name)
+
+
+def test_an_untouched_database_goes_on(tmp_path: Path) -> None:
+    """Opened again, the epoch and its numbers go on."""
+    path = tmp_path / "group.db"
+    epoch = lived(path)
+    assert lived(path) == lived(path) == epoch
+    store = Store.open(path)
+    assert (store.doubt, store.last_sequence) == ("", 9)
+    store.close()
+
+
+def test_a_killed_process_leaves_no_doubt(tmp_path: Path) -> None:
+    """A process that was killed after its commits leaves a database that goes on."""
+    code = (
+        "import os, sys; from pathlib import Path; from inotify_bridge.outbox.store import Store\n"
+        "store = Store.open(Path(sys.argv[1])); store.mint_epoch('s')\n"
+        "for _ in range(50): store.commit([b'x'], {}); store.note_down()\n"
+        "os.kill(os.getpid(), 9)"
+    )
+    path = tmp_path / "group.db"
+    done = subprocess.run([sys.executable, "-c", code, os.fspath(path)], check=False)
+    assert done.returncode == -9
+    store = Store.open(path)
+    assert (store.doubt, store.last_sequence) == ("", 50)
+    store.close()
+
+
+@pytest.mark.parametrize(("put_back", "doubt"), [(overwrite, "rolled_back"), (replace, "restored")])
+def test_a_restored_database(put_back: Callable[[Path, Path], None], doubt: str, tmp_path: Path) -> None:
+    """A backup that is put back, as new files or into the old ones, goes on with a later epoch."""
+    state = tmp_path / "state"
+    state.mkdir()
+    path = state / "group.db"
+    epoch = lived(path)
+    copied(state, tmp_path / "backup")
+    lived(path)
+    put_back(tmp_path / "backup", state)
+    assert doubt_of(path) == doubt
+    assert doubt_of(path) == doubt, "it is doubted until a new epoch is minted"
+    later = lived(path)
+    assert later > epoch
+    assert doubt_of(path) == ""
+
+
+def test_a_database_of_an_earlier_epoch(tmp_path: Path) -> None:
+    """A backup from an earlier epoch is noticed though its numbers are higher."""
+    state = tmp_path / "state"
+    state.mkdir()
+    path = state / "group.db"
+    lived(path, records=100)
+    copied(state, tmp_path / "backup")
+    store = Store.open(path)
+    store.mint_epoch(SOURCE)
+    store.close()
+    overwrite(tmp_path / "backup", state)
+    assert doubt_of(path) == "rolled_back"
+
+
+def test_a_missing_database(tmp_path: Path) -> None:
+    """Where only the note is left, the next epoch is later than any that was, whatever the clock says."""
+    path = tmp_path / "group.db"
+    epoch = lived(path)
+    note = Note(path)
+    assert note.facts.floor == epoch
+    far = "f" * 11 + "0" + epoch[12:]
+    note.write(epoch, 3, floor=far)
+    for name in FILES:
+        (tmp_path / name).unlink(missing_ok=True)
+    assert doubt_of(path) == "missing"
+    assert lived(path) > far
+
+
+def test_a_missing_note(tmp_path: Path) -> None:
+    """A database without its note is not believed."""
+    path = tmp_path / "group.db"
+    epoch = lived(path)
+    Note(path).path.unlink()
+    assert doubt_of(path) == "restored"
+    assert lived(path) > epoch
+
+
+@pytest.mark.parametrize("place", [0, 512])
+def test_a_torn_note(place: int, tmp_path: Path) -> None:
+    """A note of which one place was torn by a crash still says what the other one said."""
+    path = tmp_path / "group.db"
+    store = Store.open(path)
+    epoch = store.mint_epoch(SOURCE)
+    note = Note(path)
+    note.write(epoch, 0)
+    note.write(epoch, 0)
+    with note.path.open("r+b") as file:
+        file.seek(place + 20)
+        file.write(b"\0" * 40)
+    assert Note(path).facts.epoch == epoch
+    store.close()
+    assert doubt_of(path) == ""
+
+
+@pytest.mark.parametrize("damage", ["header", "text", "empty pages"])
+def test_a_damaged_database_is_set_aside(damage: str, tmp_path: Path) -> None:
+    """A damaged file is kept under another name, and a new database takes its place, with a later epoch."""
+    path = tmp_path / "group.db"
+    epoch = lived(path)
+    found = path.read_bytes()
+    wrong = {
+        "header": b"\xff" * 100 + found[100:],
+        "text": b"this is a text of some length, and no database" * 100,
+        "empty pages": found[:4096] + bytes(len(found) - 4096),
+    }[damage]
+    path.write_bytes(wrong)
+    if damage == "empty pages":  # what only a look at every page finds, which a power loss is reason for
+        note = Note(path)
+        note._put(dataclasses.replace(note.facts, number=99, boot="another boot"))
+    store = Store.open(path)
+    assert (store.doubt, store.set_aside, store.last_sequence) == ("corrupt", 1, 0)
+    assert store.mint_epoch(SOURCE) > epoch
+    store.close()
+    (aside,) = tmp_path.glob("group.db.corrupt-*")
+    assert aside.read_bytes() == wrong
+    assert doubt_of(path) == ""
+
+
+def test_an_earlier_minor_version_is_brought_up(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    A store of the first minor version runs under this release and goes on; the earlier release runs on what
+    this one made of it; and a later minor version is left as it is.
+    """
+    path = tmp_path / "group.db"
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "MIGRATIONS", ())
+        epoch = lived(path)
+        assert version(path) == 0
+    assert lived(path) == epoch
+    assert version(path) == len(database.MIGRATIONS) > 0
+    with monkeypatch.context() as earlier:
+        earlier.setattr(database, "MIGRATIONS", ())
+        assert lived(path) == epoch
+    connection = sqlite3.connect(path)
+    connection.executescript("CREATE TABLE later (x); UPDATE meta SET value = 99 WHERE key = 'schema_minor'")
+    connection.close()
+    assert lived(path) == epoch
+    assert version(path) == 99
+
+
+def version(path: Path) -> int:
+    """The minor version of a database."""
+    connection = sqlite3.connect(path)
+    try:
+        found: int = connection.execute("SELECT value FROM meta WHERE key = 'schema_minor'").fetchone()[0]
+        return found
+    finally:
+        connection.close()
+
+
+def test_a_migration_that_fails_changes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A step that cannot be taken leaves the version before it, and the next start takes it again."""
+    path = tmp_path / "group.db"
+    epoch = lived(path)
+    steps = (*database.MIGRATIONS, "CREATE TABLE more (x); CREATE TABLE more (x);")
+    with monkeypatch.context() as broken:
+        broken.setattr(database, "MIGRATIONS", steps)
+        with pytest.raises(StoreError, match="more"):
+            Store.open(path)
+    assert version(path) == len(database.MIGRATIONS)
+    monkeypatch.setattr(database, "MIGRATIONS", (*database.MIGRATIONS, "CREATE TABLE more (x);"))
+    assert lived(path) == epoch
+
+
+def test_another_writer_is_noticed(tmp_path: Path) -> None:
+    """A store into which somebody else has written takes no transaction any more."""
+    path = tmp_path / "group.db"
+    first = Store.open(path)
+    first.mint_epoch(SOURCE)
+    first.commit([b"one"], {})
+    second = Store.open(path)
+    second.commit([b"two"], {})
+    with pytest.raises(StoreError, match="taken over") as refused:
+        first.commit([b"three"], {})
+    assert refused.value.reason == "replaced"
+    assert second.last_sequence == 2
+    second.close()
+    first.close()
+
+
+@pytest.mark.parametrize("gone", ["lock", "group.db"])
+def test_replaced_files_are_noticed(gone: str, tmp_path: Path) -> None:
+    """A store whose lock file or database was replaced takes no transaction any more."""
+    (tmp_path / "lock").touch()
+    path = tmp_path / "group.db"
+    store = Store.open(path)
+    store.mint_epoch(SOURCE)
+    store.commit([b"one"], {})
+    (tmp_path / gone).rename(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="taken over"):
+        store.commit([b"two"], {})
+    (tmp_path / gone).touch()
+    with pytest.raises(StoreError, match="taken over"):
+        store.check_ours()
+    store.close()
+
+
+def test_a_state_directory_is_made(tmp_path: Path) -> None:
+    """It is made with all above it, for its user and group alone; one that is there is taken as it is."""
+    directory = tmp_path / "a" / "b" / "state"
+    prepare(directory)
+    assert directory.stat().st_mode & 0o777 == 0o750
+    prepare(directory)
+    assert list(directory.iterdir()) == []
+
+
+def test_a_state_directory_in_a_root_is_refused(tmp_path: Path) -> None:
+    """In a watched root, also by a link, it is refused; beside one, and below one not followed, it is not."""
+    root, link = tmp_path / "root", tmp_path / "link"
+    (root / "below").mkdir(parents=True)
+    link.symlink_to(root / "below")
+    for directory in (root, root / "below" / "state", link / "state", root / "below" / ".." / "state"):
+        with pytest.raises(ConfigError, match="stands in the watched directory") as refused:
+            prepare(directory, [Watched(root, recursive=True)])
+        assert refused.value.exit_code == 78
+    prepare(tmp_path / "rootstate", [Watched(root, recursive=True)])
+    refuse_watched(root / "below", [Watched(root, recursive=False)])
+    with pytest.raises(ConfigError):
+        refuse_watched(root, [Watched(root, recursive=False)])
+
+
+def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
+    """Where a file stands in the way, the directory is named with what is wrong."""
+    (tmp_path / "file").touch()
+    for directory in (tmp_path / "file", tmp_path / "file" / "state"):
+        with pytest.raises(ConfigError, match=f"state.dir {directory} cannot be made: "):
+            prepare(directory)
