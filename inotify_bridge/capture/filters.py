@@ -19,7 +19,8 @@ from pathspec.patterns.gitignore.spec import GitIgnoreSpecPattern
 
 _Key = TypeVar("_Key", bytes, tuple[bytes, bool])
 
-_CACHE_ENTRIES: Final = 65_536
+_CACHE_BYTES: Final = 8 << 20
+_ENTRY_BYTES: Final = 128  # besides the path
 _ANY_DIRECTORY: Final = re.compile(r"\*/|/?(\*\*/)+(\*/)?")
 _ANYTHING: Final = re.compile(r"\*|/?(\*\*/)*\*\*|/?(\*\*/)+\*")
 
@@ -75,6 +76,21 @@ def _matcher(body: str, regex: str) -> Callable[[str], object]:
     return re.compile(regex, re.DOTALL).fullmatch
 
 
+class _Verdicts(dict[_Key, bool]):
+    """Verdicts that were given, as many as a few megabytes hold; a path may have hundreds of kilobytes."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._bytes = 0
+
+    def remember(self, key: _Key, verdict: bool, size: int) -> None:
+        if self._bytes >= _CACHE_BYTES:
+            self.clear()
+            self._bytes = 0
+        self[key] = verdict
+        self._bytes += size + _ENTRY_BYTES
+
+
 class Filters:
     """
     The verdict on every path of a group. Used by one thread at a time.
@@ -91,8 +107,8 @@ class Filters:
         self._include: Final = _compile_all(include)
         self._exclude: Final = _compile_all(exclude)
         self._rules_see_path = not all(rule.by_name for rule in (*self._include, *self._exclude))
-        self._own: dict[tuple[bytes, bool], bool] = {}
-        self._followed: dict[bytes, bool] = {b"": True}
+        self._own: _Verdicts[tuple[bytes, bool]] = _Verdicts()
+        self._followed: _Verdicts[bytes] = _Verdicts()
 
     @property
     def empty(self) -> bool:
@@ -121,10 +137,16 @@ class Filters:
 
     def _follows(self, directory: bytes) -> bool:
         """Whether neither the directory nor one above it is excluded."""
+        if not directory:
+            return True
         known = self._followed.get(directory)
         if known is None:
-            known = all(self._admits_itself(prefix, True) for prefix in _prefixes(directory))
-            _remember(self._followed, directory, known)
+            above = directory.rpartition(b"/")[0]
+            if not above or self._followed.get(above):
+                known = self._admits_itself(directory, True)
+            else:
+                known = all(self._admits_itself(prefix, True) for prefix in _prefixes(directory))
+            self._followed.remember(directory, known, len(directory))
         return known
 
     def _admits_itself(self, path: bytes, is_dir: bool) -> bool:
@@ -135,7 +157,7 @@ class Filters:
         verdict = self._own.get(key)
         if verdict is None:
             verdict = self._judge(*key)
-            _remember(self._own, key, verdict)
+            self._own.remember(key, verdict, len(key[0]))
         return verdict
 
     def _judge(self, path: bytes, is_dir: bool) -> bool:
@@ -185,9 +207,3 @@ def _prefixes(path: bytes) -> Iterable[bytes]:
         yield path[:end]
         end = path.find(b"/", end + 1)
     yield path
-
-
-def _remember(cache: dict[_Key, bool], key: _Key, verdict: bool) -> None:
-    if len(cache) >= _CACHE_ENTRIES:
-        cache.clear()
-    cache[key] = verdict

@@ -163,3 +163,14 @@ def test_git_agrees_about_exclusion(repository: Path, patterns: list[str]) -> No
     ignored = {path.decode() for path in answer.stdout.split(b"\0") if path}
     filters = Filters(exclude=patterns)
     assert {path for path in PATHS if not filters.admits(path.encode(), False)} == ignored
+
+
+def test_what_is_remembered_is_bounded_in_bytes() -> None:
+    """Verdicts on directories of a tree with long paths are remembered in a few megabytes, and stay right."""
+    filters = Filters(exclude=["/" + "*/" * 100 + "no"])
+    path = b"x" * 255
+    for _ in range(400):
+        assert filters.admits(path, True)
+        assert filters.admits(path + b"/no", True) == (path.count(b"/") != 99)
+        path += b"/" + b"x" * 255
+    assert 1 << 20 < sum(map(len, filters._followed)) < 10 << 20
