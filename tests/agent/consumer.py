@@ -13,7 +13,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import click
 import pika
@@ -27,17 +27,24 @@ _QUEUE_SECONDS = 60.0
 def of_rabbitmq(url: str, queue: str) -> Iterator[bytes]:
     """Every message of a queue, for ever; waits for the queue to be made."""
     deadline = time.monotonic() + _QUEUE_SECONDS
+    begun = False
     while True:
         connection = pika.BlockingConnection(pika.URLParameters(url))
         try:
-            channel = connection.channel()
-            channel.queue_declare(queue, passive=True)
-            break
-        except pika.exceptions.ChannelClosedByBroker:
-            connection.close()
-            if time.monotonic() > deadline:
+            for body in _consumed(connection.channel(), queue):
+                begun = True
+                yield body
+        except (pika.exceptions.ChannelClosedByBroker, pika.exceptions.ConnectionClosedByBroker):
+            # There is no such queue; while it is being made RabbitMQ 3.10 may also say INTERNAL_ERROR.
+            if begun or time.monotonic() > deadline:
                 raise
-            time.sleep(0.05)
+        if connection.is_open:
+            connection.close()
+        time.sleep(0.05)
+
+
+def _consumed(channel: Any, queue: str) -> Iterator[bytes]:
+    channel.queue_declare(queue, passive=True)
     channel.basic_qos(prefetch_count=_PREFETCH)
     unacked = 0
     for method, _, body in channel.consume(queue):

@@ -8,19 +8,18 @@ import random
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from inotify_bridge.subscribe import Decision, GapDetector, Replica, parse
 from tests.agent.arrivals import Arrivals
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
 from tests.failpoints import points
 from tests.failpoints.fuse import BURNT
 from tests.failpoints.points import Point
+from tests.failpoints.verdict import broken
 from tests.failpoints.witness import Destination, Left, Position, Witness
-from tests.fold import Entry, Fold, differences, disk
 from tests.waiting import eventually
 
 KILL_SECONDS = 60.0
@@ -61,7 +60,7 @@ class Campaign:
         destination: where it publishes to.
         seed: of the storm, and of which pass kills.
         rate: operations a second.
-        also: another patch of the agent, ``MODULE:FUNCTION``, in all its lives: a mutant.
+        mutant: the name of one of `tests.mutants`, which the agent then is; empty: the agent as it is.
     """
 
     def __init__(
@@ -71,7 +70,7 @@ class Campaign:
         destination: Destination,
         seed: int,
         rate: float = 500,
-        also: str = "",
+        mutant: str = "",
     ) -> None:
         self._trees = trees
         self._state = scratch / "state"
@@ -80,7 +79,7 @@ class Campaign:
         self._reading = contextlib.ExitStack()
         self._seed = seed
         self._rate = rate
-        self._also = also
+        self._mutant = mutant
         self._random = random.Random(seed)
         self._refused = False
         self._kills: Counter[str] = Counter()
@@ -97,9 +96,10 @@ class Campaign:
             self._last_life(storm)
             self._wait_for_all()
         arrived = [Arrivals(witness.all) for witness in self._witnesses]
-        for arrivals in arrived:
-            self._check(arrivals, self._dense, self._no_number_twice)
-        self._check(arrived[-1], self._same_as_disk, self._replica)
+        for arrivals in arrived[:-1]:
+            self._wrong += broken(arrivals, None)
+        # What was parked told of its path, not of its size or mode.
+        self._wrong += broken(arrived[-1], self._trees.root, only_types=self._refused)
         everything = [one for arrivals in arrived for one in arrivals.all]
         epochs = len({one.position[0] for one in everything})
         repeats = sum(arrivals.repeats for arrivals in arrived)
@@ -118,7 +118,7 @@ class Campaign:
             points.POINT: point.name,
             points.HIT: str(self._random.randint(1, point.most)),
             points.DELAY: str(self._random.uniform(0.0, _LONGEST_DELAY)),
-            points.ALSO: self._also,
+            **self._asked_for(),
         }
         begins = len(self._agent.log)
         self._agent.start(ready=False)
@@ -166,12 +166,15 @@ class Campaign:
 
     def _live(self) -> int:
         """Start the agent without a fuse; where its log begins."""
-        self._agent.patch = "tests.failpoints.points:refuse" if self._refused else self._also
-        self._agent.environment = {}
+        self._agent.patch = "tests.failpoints.points:prepare"
+        self._agent.environment = self._asked_for()
         self._agent.configure(self._config())
         begins = len(self._agent.log)
         self._agent.start()
         return begins
+
+    def _asked_for(self) -> dict[str, str]:
+        return {points.MUTANT: self._mutant, points.REFUSE: "yes" if self._refused else ""}
 
     def _end(self, begins: int) -> None:
         self._agent.signal(signal.SIGTERM)
@@ -242,44 +245,3 @@ class Campaign:
         assert left is not None
         if not self._came(left.end):
             self._wrong.append(f"recorded, never delivered: {left.end} is the last, {self._highest()} came")
-
-    def _check(self, arrivals: Arrivals, *promises: Callable[[Arrivals], None]) -> None:
-        for promise in promises:
-            try:
-                promise(arrivals)
-            except AssertionError as error:
-                self._wrong.append(f"{promise.__name__[1:]}: {type(error).__name__}: {error!s:.2000}")
-
-    def _dense(self, arrivals: Arrivals) -> None:
-        arrivals.assert_dense()
-
-    def _no_number_twice(self, arrivals: Arrivals) -> None:
-        """Whatever comes again is, byte for byte, what came before under its id."""
-        bodies: dict[str, bytes] = {}
-        for one in arrivals.all:
-            assert bodies.setdefault(one.event["id"], one.body) == one.body, one.event
-
-    def _same_as_disk(self, arrivals: Arrivals) -> None:
-        fold = Fold(strict=True)
-        for one in arrivals.all:
-            if one.position[0] != fold.at[0] or one.position[1] <= fold.at[1] + 1:
-                fold.event(one.event)
-        ours, real = fold.entries(), disk(bytes(self._trees.root))
-        if self._refused:  # what was parked told of its path, not of its size or mode
-            ours, real = _types(ours), _types(real)
-        found = differences(ours, real)
-        assert not found, f"{len(found)} differences: {found[:10]}"
-
-    def _replica(self, arrivals: Arrivals) -> None:
-        """The public classes agree with every digest, and there was one."""
-        gaps, replica, checked = GapDetector(), Replica(), 0
-        for one in arrivals.all:
-            event = parse(one.body)
-            if gaps.offer(event) is Decision.APPLY:
-                assert replica.apply(event), replica.invalid
-                checked += "digest" in event.data
-        assert checked, "no digest came"
-
-
-def _types(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
-    return {path: Entry(entry.type) for path, entry in entries.items()}

@@ -7,7 +7,6 @@ raises: the agent does not start, and the campaign says so.
 
 from __future__ import annotations
 
-import importlib
 import os
 from collections.abc import Callable, Sequence
 from typing import Any, Literal, NamedTuple, TypeAlias
@@ -25,12 +24,14 @@ from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, Sink, Verdict
 from tests.failpoints.fuse import Fuse, replace
+from tests.mutants import MUTANTS, Patch
 
 POINT = "FAILPOINT"
 HIT = "FAILPOINT_HIT"
 DELAY = "FAILPOINT_DELAY"
-ALSO = "FAILPOINT_ALSO"
-"""Environment of the agent: name of the point, number of the pass, seconds, another patch or nothing."""
+MUTANT = "FAILPOINT_MUTANT"
+REFUSE = "FAILPOINT_REFUSE"
+"""Environment of the agent: name of the point, number of the pass, seconds; see `prepare`."""
 
 REFUSED = b"q" * 255
 """A message about a file of this name is refused for good, where a point needs one to be parked."""
@@ -61,19 +62,22 @@ class Point(NamedTuple):
 
 def arm() -> None:
     """Put a fuse at the point that the environment names; for `tests.patched`, in the agent's process."""
-    also = os.environ.get(ALSO)
-    if also:
-        module, _, function = also.partition(":")
-        getattr(importlib.import_module(module), function)()
+    prepare()
     point = BY_NAME[os.environ[POINT]]
-    if point.drive == "park":
-        refuse()
     point.arm(Fuse(point.name, int(os.environ[HIT]), float(os.environ.get(DELAY, "0"))))
 
 
-def refuse() -> None:
-    """Have every sink refuse some messages for good, as a broker does that finds them too large."""
-    _sinks(_refusing)
+def prepare() -> None:
+    """
+    What the environment asks for beside the fuse.
+
+    A mutant of `tests.mutants`, by its name; sinks that refuse some messages for good, as a broker does that
+    finds them too large.
+    """
+    if name := os.environ.get(MUTANT):
+        next(mutant for mutant in MUTANTS if mutant.name == name).apply(Patch())
+    if os.environ.get(REFUSE):
+        _sinks(_refusing)
 
 
 # -- what a batch holds
