@@ -256,6 +256,6 @@ MUTANTS = (
         "barrier without the kernel's queue",
         "R20",
         _barrier_without_drain,
-        "tests/agent/test_barrier.py::test_everything_before_it_is_in_the_journal",
+        "tests/promises/test_barriers.py::test_it_stands_behind_what_only_the_kernel_holds",
     ),
 )

@@ -1,0 +1,48 @@
+"""R20: a barrier stands behind everything whose system call had returned."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from inotify_bridge.capture.constants import IN_CREATE
+from inotify_bridge.capture.inotify import Inotify, records
+from inotify_bridge.capture.notifier import Chunk, Entry, Inbox, Notifier
+from tests.waiting import eventually
+
+FILES = 100
+
+
+class _Seen(Inbox):
+    """An inbox that remembers what came, in order; at its bound as soon as anything waits in it."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes=1)
+        self.came: list[Entry] = []
+
+    def put(self, entry: Entry) -> bool:
+        """Append an entry."""
+        self.came.append(entry)
+        return super().put(entry)
+
+
+def test_it_stands_behind_what_only_the_kernel_holds(tmp_path: Path) -> None:
+    """Also where reading is paused, because nobody takes what was read, nothing is left before a barrier."""
+    inotify, inbox, failures = Inotify(), _Seen(), list[BaseException]()
+    notifier = Notifier(inotify, inbox, "notifier-barrier", failures.append)
+    inotify.add_watch(bytes(tmp_path), IN_CREATE)
+    notifier.start()
+    try:
+        (tmp_path / "first").touch()
+        eventually(lambda: inbox.bytes, what="the first read")
+        for number in range(FILES):
+            (tmp_path / f"{number}").touch()
+        assert inotify.pending() > 0, "reading is paused"
+        barrier = notifier.barrier()
+        eventually(lambda: barrier in inbox.came, what="the barrier")
+        before = inbox.came[: inbox.came.index(barrier)]
+        names = [name for chunk in before if isinstance(chunk, Chunk) for *_, name in records(chunk.data)]
+        assert names == [b"first", *(b"%d" % number for number in range(FILES))]
+        assert failures == []
+    finally:
+        assert notifier.stop(30.0)
+        inotify.close()
