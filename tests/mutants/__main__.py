@@ -135,12 +135,13 @@ def _harmed(mutant: Mutant, scratch: Path) -> Verdict:
     environment = {injection.MUTANT: mutant.name, injection.TRACE: os.fspath(trace), "PYTHONPATH": path}
     began = time.monotonic()
     result = _pytest(["-x", mutant.test], scratch, environment)
-    return _judge(trace.read_text().splitlines(), result, time.monotonic() - began)
+    return _judge(mutant, trace.read_text().splitlines(), result, time.monotonic() - began)
 
 
-def _judge(trace: list[str], result: Result, seconds: float) -> Verdict:
+def _judge(mutant: Mutant, trace: list[str], result: Result, seconds: float) -> Verdict:
     broken = [line for line in trace if line.startswith("broken")]
-    honest = [line for line in result.failures if line.startswith(_HONEST)]
+    file = mutant.test.partition("::")[0]
+    honest = [line for line in result.failures if line.startswith(_HONEST) or _in_test(line, file)]
     if broken:
         return Verdict(False, "does not fit", seconds, broken[0])
     if "hit" not in trace:
@@ -152,6 +153,11 @@ def _judge(trace: list[str], result: Result, seconds: float) -> Verdict:
     if result.failures:
         return Verdict(False, "other failure", seconds, result.failures[0])
     return Verdict(False, "lives", seconds, result.output[-500:])
+
+
+def _in_test(failure: str, file: str) -> bool:
+    """Whether the test itself found something missing: it took a value from where none was."""
+    return f"({file}:" in failure and failure.startswith(("ValueError", "KeyError", "IndexError"))
 
 
 def _line(mutant: Mutant, verdict: Verdict) -> str:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from tests.mutants.mutant import Mutant
 from tests.mutants.patching import Patch
 
 _STORE = "tests/outbox/test_store.py"
+_DOUBT = "tests/outbox/test_doubt.py"
 
 
 def _synchronous_normal(patch: Patch) -> None:
@@ -50,7 +52,37 @@ def _epoch_by_the_clock(patch: Patch) -> None:
     @patch.instead_of(Store, "mint_epoch")
     def mint_epoch(original: Any, self: Any, *arguments: Any, **named: Any) -> Any:
         self._epoch = ""
+        if self._note is not None:
+            self._note.facts = replace(self._note.facts, floor="")
         return original(self, *arguments, **named)
+
+
+def _rollback_unnoticed(patch: Patch) -> None:
+    """A database that was put back from a backup goes on in its epoch, with numbers that were given before."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "_doubt")
+    def doubt(original: Any, self: Any, existed: bool) -> str:
+        said = str(original(self, existed))
+        return "" if said in ("restored", "rolled_back") else said
+
+
+def _damaged_removed(patch: Patch) -> None:
+    """A damaged database is removed: what could be found out from it is gone."""
+    from inotify_bridge.outbox import store
+
+    @patch.instead_of(store, "set_aside")
+    def set_aside(original: Any, path: Any) -> None:
+        path.unlink()
+
+
+def _no_fence(patch: Patch) -> None:
+    """An agent that was stopped, and replaced meanwhile, goes on writing over its successor."""
+    from inotify_bridge.outbox.fence import Fence
+
+    @patch.instead_of(Fence, "check")
+    def check(original: Any, self: Any) -> None:
+        """Whoever has the files now."""
 
 
 def _epoch_keeps_the_index(patch: Patch) -> None:
@@ -111,6 +143,16 @@ MUTANTS = (
         "tests/promises/test_numbers.py::test_numbers_go_on_when_all_was_pruned",
     ),
     Mutant("epoch by the clock alone", "R5", _epoch_by_the_clock, f"{_STORE}::test_epochs_grow"),
+    Mutant(
+        "epoch reused after a rollback",
+        "R5",
+        _rollback_unnoticed,
+        f"{_DOUBT}::test_a_restored_database",
+    ),
+    Mutant(
+        "damaged database removed", "R15", _damaged_removed, f"{_DOUBT}::test_a_damaged_database_is_set_aside"
+    ),
+    Mutant("no fence", "R16", _no_fence, f"{_DOUBT}::test_replaced_files_are_noticed"),
     Mutant(
         "new epoch keeps the index",
         "R8",
