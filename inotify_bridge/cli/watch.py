@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
+import re
 import select
 import stat
 import sys
@@ -14,13 +16,16 @@ from typing import TYPE_CHECKING, Any, get_args
 import click
 
 from inotify_bridge.capture.change import Kind
+from inotify_bridge.capture.filters import Filters
 from inotify_bridge.errors import BridgeError, SinkUnavailable, UsageError
 from inotify_bridge.log import escaped
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
 from inotify_bridge.sinks.stdout import LineWriter, StdoutSink
 
 if TYPE_CHECKING:
-    from inotify_bridge.config import SinkEntry
+    from inotify_bridge.config import Config, SinkEntry, WatchGroup
+
+_log = logging.getLogger(__name__)
 
 _DEFAULT_KINDS = "created,written,attributes_changed,moved,deleted"
 _QUIET_NOTICES = ("stream.started", "stream.stopped", "stream.resync_started", "stream.resync_completed")
@@ -89,6 +94,12 @@ def command(
 def _check(path: str) -> None:
     """A path that cannot be watched ends the command: here nobody waits for it."""
     try:
+        os.path.abspath(path)
+    except FileNotFoundError as error:
+        raise BridgeError(
+            f"{path}: the current directory has been deleted", "go elsewhere, or name an absolute path"
+        ) from error
+    try:
         mode = os.stat(path).st_mode
     except OSError as error:
         raise BridgeError(f"{path}: {error.strerror}", "name a directory or a file that exists") from error
@@ -99,19 +110,54 @@ def _check(path: str) -> None:
         raise BridgeError(f"{path}: Permission denied", "inotify needs read permission")
 
 
-def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
+def _config(group: dict[str, Any]) -> Config:
     from pydantic import ValidationError
 
-    from inotify_bridge.agent import Agent
-    from inotify_bridge.cli.process import Signals
     from inotify_bridge.config import Config
 
     try:
-        config = Config.model_validate(
+        return Config.model_validate(
             {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
         )
     except ValidationError as error:
         raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+
+
+def _own_output(group: WatchGroup) -> list[str]:
+    """
+    Patterns for the file that stdout is, where it stands below a root: each event would make the next.
+
+    Raises:
+        UsageError: no pattern can leave it out.
+    """
+    if not stat.S_ISREG(os.fstat(1).st_mode):
+        return []
+    file = os.readlink(b"/proc/self/fd/1")
+    patterns = []
+    for root in group.roots:
+        top = os.path.realpath(root.path)
+        below = file.removeprefix(top.rstrip(b"/") + b"/")
+        path = below if root.name is None else root.name + b"/" + below
+        if (below == file and file != top) or not Filters(group.include, group.exclude).admits(path, False):
+            continue
+        pattern = "/" + re.sub(r"([\\*?\[\]!# ])", r"\\\1", os.fsdecode(path))
+        if file == top or Filters(exclude=[pattern]).admits(path, False):
+            raise UsageError(
+                f"{os.fsdecode(file)}: is where the output goes, and would be watched",
+                "send the output elsewhere",
+            )
+        _log.warning("not watched, for it is where the output goes: %s", file)
+        patterns.append(pattern)
+    return patterns
+
+
+def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
+    from inotify_bridge.agent import Agent
+    from inotify_bridge.cli.process import Signals
+
+    config = _config(group)
+    if own_output := _own_output(config.watch_groups[0]):
+        config = _config({**group, "exclude": (*group["exclude"], *own_output)})
     printers: list[Printer] = []
 
     def make_sink(_: SinkEntry, context: SinkContext) -> Printer:

@@ -56,8 +56,11 @@ def _absolute(value: Any) -> bytes:
     path = os.fsencode(value)
     if b"\0" in path:
         raise ValueError("is no path: it holds a NUL")
-    parts = [part for part in os.path.join(os.getcwdb(), path).split(b"/") if part not in (b"", b".")]
-    return b"/" + b"/".join(parts)
+    try:
+        whole = path if path.startswith(b"/") else os.path.join(os.getcwdb(), path)
+    except FileNotFoundError:
+        raise ValueError("is relative, and the current directory has been deleted") from None
+    return b"/" + b"/".join(part for part in whole.split(b"/") if part not in (b"", b"."))
 
 
 def _root_name(value: Any) -> bytes | None:

@@ -152,7 +152,12 @@ def _journal_inside(parts: Parts) -> Iterator[Violation]:
         path = getattr(sink.options, "path", None)
         if not isinstance(path, str | bytes | os.PathLike):
             continue
-        real = os.path.realpath(os.fsencode(path))
+        try:
+            real = os.path.realpath(os.fsencode(path))
+        except FileNotFoundError:
+            place = ("sinks", position, "path")
+            yield place, "is relative, and the current directory has been deleted", "name an absolute path"
+            continue
         for group in parts.groups.values():
             if sink.name in group.sinks and any(_watches(group, root.path, real) for root in group.paths):
                 yield (

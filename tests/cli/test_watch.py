@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
 import os
 import pty
 import re
 import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -246,3 +252,72 @@ def test_wrong_options(tree: Path, arguments: list[str], said: str) -> None:
     assert ended.err.endswith("(try 'inotify-bridge watch --help')\n")
     assert ended.err.count("\n") == 1
     assert said in ended.err
+
+
+def test_its_own_output_is_left_out(tree: Path) -> None:
+    """Where stdout is a file in the tree, that file has no events, says a line; all others have theirs."""
+    name = "ev [1]*!#\\.jsonl"
+    with (tree / name).open("wb") as out:
+        child = subprocess.Popen(
+            [
+                sys.executable,
+                "-m",
+                "inotify_bridge",
+                "watch",
+                "--kinds",
+                "written,modified,created",
+                str(tree),
+            ],
+            stdout=out,
+            stderr=subprocess.PIPE,
+        )
+    with ended_after(child):
+        eventually(lambda: SNAPSHOT in (tree / name).read_text(), what="the first resync")
+        (tree / "other").write_text("x")
+        eventually(lambda: "other" in (tree / name).read_text(), what="the event")
+        child.terminate()
+        _, said = child.communicate(timeout=30)
+    paths = {event["data"]["file"]["path"] for event in events(tree / name) if "file" in event["data"]}
+    assert paths == {"other"}
+    assert len(said.splitlines()) == 1
+    assert b"not watched, for it is where the output goes" in said
+
+
+@pytest.mark.parametrize("name", ["out", "out\n"])
+def test_an_output_that_cannot_be_left_out_is_refused(tree: Path, name: str) -> None:
+    """Where stdout is the root itself, or no pattern can name it, one line says so; exit code 2."""
+    root = tree / name if name == "out" else tree
+    with (tree / name).open("wb") as out:
+        child = subprocess.Popen(
+            [sys.executable, "-m", "inotify_bridge", "watch", str(root)], stdout=out, stderr=subprocess.PIPE
+        )
+    with ended_after(child):
+        _, said = child.communicate(timeout=30)
+    assert child.returncode == 2
+    assert len(said.splitlines()) == 1
+    assert b"is where the output goes" in said
+
+
+def test_a_deleted_current_directory(tree: Path) -> None:
+    """A relative path from a directory that is gone: one line, exit code 1, and no talk of bugs."""
+    script = f"cd {tree}/sub && rmdir {tree}/sub && exec {sys.executable} -m inotify_bridge watch ."
+    ended = subprocess.run(["sh", "-c", script], capture_output=True, text=True, timeout=30, check=False)
+    assert ended.returncode == 1
+    assert "the current directory has been deleted" in ended.stderr
+    assert len(ended.stderr.splitlines()) == 1
+    assert "bug" not in ended.stderr
+
+
+def events(file: Path) -> list[dict[str, Any]]:
+    """The events that a file holds."""
+    return [json.loads(line) for line in file.read_text().splitlines()]
+
+
+@contextlib.contextmanager
+def ended_after(child: subprocess.Popen[bytes]) -> Iterator[None]:
+    """Leave no process behind."""
+    try:
+        yield
+    finally:
+        child.kill()
+        child.communicate()
