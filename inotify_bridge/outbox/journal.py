@@ -23,14 +23,15 @@ WITH confirmed AS (
     ) AS before
 ), old AS (
     SELECT coalesce(
-        (SELECT id FROM batches, confirmed WHERE id < before AND committed > ?3 ORDER BY id LIMIT 1),
+        (SELECT id FROM batches, confirmed WHERE id < before AND committed > ?3 AND committed <= ?4
+         ORDER BY id LIMIT 1),
         (SELECT before FROM confirmed)
     ) AS before
 ), sizes AS (
     SELECT id, size, sum(size) OVER (ORDER BY id) AS total
     FROM batches, old WHERE id < before ORDER BY id LIMIT 4096
 )
-SELECT coalesce(max(id), 0), coalesce(max(total), 0) FROM sizes WHERE total - size < ?4
+SELECT coalesce(max(id), 0), coalesce(max(total), 0) FROM sizes WHERE total - size < ?5
 """
 
 _Batch: TypeAlias = tuple[str, int, bytes, bytes]
@@ -97,15 +98,17 @@ class Journal:
         )
         return len(blob)
 
-    def prune(self, confirmed: Position, older_than: float) -> int:
+    def prune(self, confirmed: Position, retain: float) -> int:
         """
-        Remove batches from the front: up to and with `confirmed`, committed before `older_than` (Unix
-        seconds).
+        Remove batches from the front: up to and with `confirmed`, and not of the last `retain` seconds.
 
+        Where the clock was set back a batch may come from the future: it is not kept until that has passed.
         A batch that has to stay keeps all after it, so that what is left has no hole. A call frees at most
         `PRUNE_BYTES`, so that it does not hold up the next commit.
         """
-        end, freed = self._connection.execute(_PRUNABLE, (*confirmed, older_than, PRUNE_BYTES)).fetchone()
+        now = time.time()
+        places = (*confirmed, now - retain, now, PRUNE_BYTES)
+        end, freed = self._connection.execute(_PRUNABLE, places).fetchone()
         self._connection.execute("DELETE FROM batches WHERE id <= ?", (end,))
         return int(freed)
 

@@ -309,7 +309,7 @@ class Store:
         """
         confirmed = self.slowest()
         with self._transaction():
-            freed = self._journal.prune(confirmed, time.time() - retain)
+            freed = self._journal.prune(confirmed, retain)
             if freed:
                 self._parked.prune()
         self._live_bytes -= freed
@@ -321,8 +321,9 @@ class Store:
         """
         Say which sinks there are from now on.
 
-        A new one starts at the end of the stream: it has to be given a new epoch and its snapshot. The
-        watermark of one that is gone is forgotten.
+        A new one starts at the end of the stream: it has to be given a new epoch and its snapshot, with whose
+        transaction it is written; a crash in between leaves it new. The watermark of one that is gone is
+        forgotten.
 
         Returns:
             The new ones.
@@ -333,10 +334,10 @@ class Store:
         self._moved.difference_update(gone)
         with self._transaction():
             self._connection.executemany("DELETE FROM watermarks WHERE sink = ?", [(name,) for name in gone])
-            self._write_watermarks(dict.fromkeys(new, self.end))
         for name in gone:
             del self._watermarks[name]
         self._watermarks.update(dict.fromkeys(new, self.end))
+        self._moved.update(new)
         return new
 
     def watermark(self, sink: str) -> Position:

@@ -182,6 +182,20 @@ def test_retained_batches_stay_for_their_time(store: Store) -> None:
     assert store.prune(retain=0.0) == 1
 
 
+def test_a_clock_set_back_keeps_nothing(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was committed by a clock that was ahead goes like everything else, also where it is retained."""
+    store.set_sinks(["orders"])
+    with monkeypatch.context() as patch:
+        ahead = time.time() + 86_400.0
+        patch.setattr(time, "time", lambda: ahead)
+        store.commit([b"x"], {})
+        store.commit([b"y"], {})
+    store.acknowledge("orders", Position(store.epoch, 1))
+    assert store.prune() == 1
+    store.acknowledge("orders", store.end)
+    assert store.prune(retain=3600.0) == 1
+
+
 def test_without_sinks_nothing_is_kept(store: Store) -> None:
     """Where no sink waits for the messages they can go."""
     store.commit([b"x"], {})
