@@ -6,8 +6,8 @@ import http.client
 
 import click
 
-from inotify_bridge.cli.connection import connection
-from inotify_bridge.cli.options import url_option
+from inotify_bridge.cli.connection import Target, connection
+from inotify_bridge.cli.options import target_options
 from inotify_bridge.errors import BridgeError, UnavailableError
 
 _TIMEOUT_SECONDS = 5.0
@@ -15,7 +15,7 @@ _SHOWN_CHARACTERS = 300
 
 
 @click.command("healthcheck")
-@url_option
+@target_options
 @click.option(
     "--probe",
     type=click.Choice(["livez", "readyz", "startupz"]),
@@ -23,7 +23,7 @@ _SHOWN_CHARACTERS = 300
     show_default=True,
     help="What to ask.",
 )
-def command(url: str, probe: str) -> None:
+def command(target: Target, probe: str) -> None:
     """
     Ask a running agent whether it is well.
 
@@ -33,23 +33,26 @@ def command(url: str, probe: str) -> None:
     Example:
       inotify-bridge healthcheck --probe readyz
     """
-    status, text = _get(url, f"/{probe}")
+    status, text = _get(target, f"/{probe}")
     if status != http.client.OK:
-        raise BridgeError(f"{probe} answers {status}: {text or 'nothing'}", f"see '{url}/' and the log")
+        raise BridgeError(
+            f"{probe} answers {status}: {text or 'nothing'}", f"see '{target.url}/' and the log"
+        )
     click.echo(text or "ok")
 
 
-def _get(url: str, path: str) -> tuple[int, str]:
-    """Status and first line of a GET."""
-    asked = connection(url, _TIMEOUT_SECONDS)
+def _get(target: Target, path: str) -> tuple[int, str]:
+    """Status and first line of a GET. The agent asks no token of probes, but what stands before it may."""
+    asked = connection(target.url, _TIMEOUT_SECONDS)
+    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
     try:
-        asked.request("GET", path)
+        asked.request("GET", path, headers=headers)
         response = asked.getresponse()
         body = response.read(_SHOWN_CHARACTERS).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name no DNS can hold
         reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
         raise UnavailableError(
-            f"no agent answers at {url}: {reason}", "is it running, and is this its http.listen?"
+            f"no agent answers at {target.url}: {reason}", "is it running, and is this its http.listen?"
         ) from error
     finally:
         asked.close()

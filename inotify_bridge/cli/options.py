@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Final
+import functools
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 import click
+from click.core import ParameterSource
+
+from inotify_bridge.errors import UsageError
+
+if TYPE_CHECKING:
+    from inotify_bridge.cli.connection import Target
+    from inotify_bridge.config.model import Http
 
 DEFAULT_FILE: Final = "/etc/inotify-bridge/config.yaml"
 DEFAULT_URL: Final = "http://127.0.0.1:10477"
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 config_option = click.option(
     "-c",
@@ -21,12 +35,110 @@ config_option = click.option(
 )
 """``-c FILE``, as the parameter `config_file`."""
 
-url_option = click.option(
-    "--url",
-    metavar="URL",
-    default=DEFAULT_URL,
-    show_default=True,
-    envvar="INOTIFY_BRIDGE_URL",
-    help="Address of the running agent: http://HOST:PORT, or unix:PATH for its admin socket.",
+_TARGET_OPTIONS: Final = (
+    click.option(
+        "--url",
+        metavar="URL",
+        envvar="INOTIFY_BRIDGE_URL",
+        help=f"Address of the running agent: http://HOST:PORT, or unix:PATH for its admin socket. "
+        f"[default: {DEFAULT_URL}]",
+    ),
+    click.option(
+        "--token-file",
+        type=click.Path(path_type=Path, dir_okay=False),
+        metavar="FILE",
+        help="File with the bearer token.",
+    ),
+    click.option(
+        "-c",
+        "--config",
+        "config_file",
+        metavar="FILE",
+        envvar="INOTIFY_BRIDGE_CONFIG",
+        help="Take address, admin socket and token from the agent's configuration file.",
+    ),
 )
-"""``--url URL``, as the parameter `url`."""
+
+
+def target_options(command: Callable[..., R]) -> Callable[..., R]:
+    """``--url``, ``--token-file`` and ``-c``, as the parameter `target`: the agent to ask."""
+
+    @functools.wraps(command)
+    def with_target(
+        *args: Any, url: str | None, token_file: Path | None, config_file: str | None, **others: Any
+    ) -> R:
+        return command(*args, target=_target(url, token_file, config_file), **others)
+
+    wrapped: Callable[..., R] = with_target
+    for option in reversed(_TARGET_OPTIONS):
+        wrapped = option(wrapped)
+    return wrapped
+
+
+def _target(url: str | None, token_file: Path | None, config_file: str | None) -> Target:
+    """
+    The command line comes before the environment, and an address before a file that holds one. A file's token
+    goes to the address in it, and elsewhere only where both stand on the command line.
+    """
+    from inotify_bridge.cli.connection import Target
+
+    context = click.get_current_context()
+    said = {
+        name: context.get_parameter_source(name) == ParameterSource.COMMANDLINE
+        for name in ("url", "config_file")
+    }
+    if said["config_file"] and not said["url"]:
+        url = None
+    token = read_token(token_file) if token_file else None
+    if config_file is None or (url is not None and not said["config_file"]):
+        return Target(DEFAULT_URL if url is None else url, token)
+    from inotify_bridge.config.file import load_http
+
+    http = load_http(config_file)
+    if url is None:
+        url = _address(http, config_file)
+    if token is None and not url.startswith("unix:"):
+        token = _token(http)
+    return Target(url, token)
+
+
+def _socket(http: Http) -> str | None:
+    """The admin socket, if this user may connect to it."""
+    path = http.admin_socket
+    return path if path is not None and os.access(path, os.W_OK) else None
+
+
+def _address(http: Http, file: str) -> str:
+    path = _socket(http)
+    if path is not None:
+        return f"unix:{path}"
+    host, port = http.address
+    if port == 0:
+        raise UsageError(f"{file}: http.listen has port 0, the agent took any", "give --url: its log has it")
+    host = {"": "127.0.0.1", "0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _token(http: Http) -> str | None:
+    if http.admin_token_file is not None:
+        return read_token(Path(http.admin_token_file), "http.admin_token_file")
+    return http.admin_token.get_secret_value() if http.admin_token is not None else None
+
+
+def read_token(path: Path, where: str = "--token-file") -> str:
+    """
+    The bearer token of a file, without the white space around it.
+
+    Args:
+        where: what named the file, for the errors.
+    Raises:
+        UsageError: it cannot be read, or holds no token.
+    """
+    try:
+        token = path.read_text(encoding="ascii").strip()
+    except (OSError, UnicodeDecodeError) as exc:
+        reason = exc.strerror if isinstance(exc, OSError) else "not ASCII text"
+        raise UsageError(f"{where} {path}: {reason}") from exc
+    if not token or not token.isprintable():
+        raise UsageError(f"{where} {path}: no token in it", "one line, the same as in http.admin_token_file")
+    return token

@@ -15,7 +15,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from inotify_bridge.config import document, rules
 from inotify_bridge.config.document import Document
-from inotify_bridge.config.model import Config, Events, SinkEntry, WatchGroup
+from inotify_bridge.config.model import Config, Events, Http, SinkEntry, WatchGroup
 from inotify_bridge.config.problems import (
     MISSING,
     UNKNOWN_KEY,
@@ -68,6 +68,23 @@ def load(
     if inspection.config is None:
         raise ConfigErrors(inspection.problems)
     return inspection.config
+
+
+def load_http(path: str | os.PathLike[str]) -> Http:
+    """
+    The section `http` alone: for whoever asks a running agent, whose environment the other parts may need.
+
+    Raises:
+        ConfigErrors: the file cannot be read, or this section is wrong.
+    """
+    inspection = inspect(path, os.environ)
+    if inspection.config is not None:
+        return inspection.config.http
+    mine = [problem for problem in inspection.problems if problem.where.partition(".")[0] in ("", "http")]
+    if mine:
+        raise ConfigErrors(mine)
+    tree = document.parse(_read(os.fspath(path)), os.environ).value
+    return Http.model_validate(tree.get("http") or {})
 
 
 def inspect(
