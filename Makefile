@@ -15,7 +15,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
@@ -40,6 +40,18 @@ check: $(DEV_STAMP) ## lint, format, types, import rule
 .PHONY: bench
 bench: $(DEV_STAMP) ## measure (ARGS="--help" for what can be measured)
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+.PHONY: soak
+soak: $(DEV_STAMP) ## a campaign of faults against an agent (ARGS="--minutes 30 --broker kafka --seed 1")
+	@$(BIN)/python -m tests.soak $(ARGS)
+
+.PHONY: failpoints
+failpoints: $(DEV_STAMP) ## kill an agent at every named point (ARGS="--help")
+	@$(BIN)/python -m tests.failpoints $(ARGS)
+
+.PHONY: mutants
+mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notices (ARGS="--only NAME")
+	@$(BIN)/python -m tests.mutants $(ARGS)
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
