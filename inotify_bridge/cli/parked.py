@@ -17,7 +17,7 @@ _KEYS = ("group", "sink", "id", "parked_at", "type", "path", "reason", "detail")
 @click.group("parked")
 def command() -> None:
     """
-    List the messages that a sink will never take, publish anew what they told of, or drop them.
+    List, publish anew or drop the messages that a sink will never take.
 
     \b
     Example:

@@ -19,7 +19,8 @@ def command(target: Target, group: str, first: int, sink: str | None) -> None:
     """
     Have a group's events sent again.
 
-    It begins with a sequence of the present epoch. How far back that can be, `state.retain` says. Consumers that have seen them drop them by their ids.
+    From a sequence of the present epoch on; how far back that can be, `state.retain` says. Consumers that
+    have seen the events drop them by their ids.
 
     \b
     Example:

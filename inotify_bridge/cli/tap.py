@@ -21,9 +21,10 @@ _SILENCE_SECONDS = 40.0  # the agent says something, if only an empty line, ever
 @target_options
 def command(target: Target, group: str | None, limit: int | None) -> None:
     """
-    Print the events of a running agent as they are recorded, of GROUP or of all.
+    Print the events of a running agent as they are recorded.
 
-    One JSON object a line. It slows nothing: where it is read too slowly it is cut off, with exit code 1.
+    Of GROUP or of all, one JSON object a line. It slows nothing: where it is read too slowly it is cut off,
+    with exit code 1.
 
     \b
     Example:
