@@ -10,9 +10,9 @@ from __future__ import annotations
 import json
 import logging
 import os
-import re
 import sys
 import time
+import unicodedata
 from collections.abc import Mapping
 from typing import Any, Final, Literal, TextIO
 
@@ -22,25 +22,26 @@ Format = Literal["auto", "console", "json"]
 _ROOT: Final = "inotify_bridge"
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
-# C0, DEL and C1 controls; line and paragraph separators; the marks that turn the direction of text; lone
-# surrogates, which stand for bytes that are not UTF-8 and cannot be encoded.
-_UNSAFE: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
-
 
 def escaped(text: str) -> str:
     """
-    The text with everything that could break a line or move a cursor written as ``\\n`` or ``\\x1b``.
+    The text with everything that could break a line, move a cursor or hide written as ``\\n`` or ``\\x1b``.
 
-    A byte that is not UTF-8, as `os.fsdecode` brings it, is written as ``\\xff``.
+    That is whatever `str.isprintable` does not let through: controls, line and paragraph separators, format
+    characters (which turn the direction of text, or have no width), lone surrogates, private and unassigned
+    characters; of the spaces all stay. A byte that is not UTF-8, as `os.fsdecode` brings it, is written as
+    ``\\xff``.
     """
-    return _UNSAFE.sub(_escape, text)
+    return text if text.isprintable() else "".join(map(_escape, text))
 
 
-def _escape(found: re.Match[str]) -> str:
-    code = ord(found[0])
+def _escape(character: str) -> str:
+    if character.isprintable() or unicodedata.category(character) == "Zs":
+        return character
+    code = ord(character)
     if 0xDC80 <= code <= 0xDCFF:  # surrogateescape: the raw byte is in the lower half
         return f"\\x{code - 0xDC00:02x}"
-    return found[0].encode("unicode_escape", "surrogatepass").decode("ascii")
+    return character.encode("unicode_escape", "surrogatepass").decode("ascii")
 
 
 def configure(level: Level = "info", format: Format = "auto", stream: TextIO | None = None) -> None:

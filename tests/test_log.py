@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import logging
+import sys
+import unicodedata
 from collections.abc import Iterator
 
 import pytest
@@ -115,7 +117,15 @@ def test_escaped_text_is_printable(text: str) -> None:
     safe = escaped(text)
     assert safe.encode().decode() == safe
     assert len(safe.splitlines()) <= 1
-    assert not any(log._UNSAFE.search(character) for character in safe)
+    assert all(character.isprintable() or unicodedata.category(character) == "Zs" for character in safe)
+
+
+def test_what_has_no_width_is_seen() -> None:
+    """Format characters (zero width space, byte order mark, tags, marks of direction) are all escaped."""
+    formats = [chr(code) for code in range(sys.maxunicode) if unicodedata.category(chr(code)) == "Cf"]
+    assert {"\u200b", "\ufeff", "\U000e0001", "\u202e"} <= set(formats)
+    assert escaped("a\u200bb\ufeff\U000e0001") == "a\\u200bb\\ufeff\\U000e0001"
+    assert all(escaped(character).isascii() for character in formats)
 
 
 @given(st.text(st.characters(categories=["L", "N", "P", "S"])))
