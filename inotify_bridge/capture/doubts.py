@@ -25,6 +25,8 @@ QUIET = 0.05
 
 _DOUBTS_AT_MOST = 100_000
 _PUT_OFF_AT_MOST = 1.0
+"""Seconds of a quiet queue after which a directory that cannot be reached is an error of the model."""
+
 _OVERDUE = float("-inf")
 
 _Place: TypeAlias = tuple[Directory, bytes]
@@ -77,6 +79,8 @@ class Doubts:
         Args:
             backlog: records are waiting that may explain them: only what was hastened, or some of too many.
         """
+        if backlog:
+            self._put_off.clear()  # the rename above may be among the records: only a quiet queue counts
         if backlog and not self.hasty and len(self._judge.doubts) <= _DOUBTS_AT_MOST:
             return
         self._model.seen("scan")
@@ -85,7 +89,9 @@ class Doubts:
                 return
             del self._judge.doubts[place]
             node, name = place
-            if node.alive() and self._renames.at(node, name) is None:
+            if not node.alive():
+                self._put_off.pop(node, None)
+            elif self._renames.at(node, name) is None:
                 self._check(node, name)
         self.hasty = False
 
