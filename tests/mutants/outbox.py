@@ -58,7 +58,7 @@ def _epoch_by_the_clock(patch: Patch) -> None:
 
 
 def _rollback_unnoticed(patch: Patch) -> None:
-    """A database that was put back from a backup goes on in its epoch, with numbers that were given before."""
+    """A database that was put back from a backup goes on in its epoch, with numbers that were given."""
     from inotify_bridge.outbox.store import Store
 
     @patch.instead_of(Store, "_doubt")
@@ -128,7 +128,7 @@ MUTANTS = (
         "synchronous NORMAL",
         "R4",
         _synchronous_normal,
-        f"{_STORE}::test_durable_commits_are_synchronous",
+        "tests/powerloss/test_powerloss.py::test_nothing_published_is_lost[jsonl]",
     ),
     Mutant(
         "events outside the index transaction",
