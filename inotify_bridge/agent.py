@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import ConfigError
+from inotify_bridge.errors import ConfigError, StoreError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
@@ -252,7 +252,9 @@ class Agent:
                     self._revive(group, what, error)
 
     def _revive(self, group: Group, what: str, error: BaseException) -> None:
-        _log.error("%s died: %s: %s", what, type(error).__name__, error, exc_info=error)
+        # What is wrong with the store is no bug: its text says it all.
+        trace = None if isinstance(error, StoreError) else error
+        _log.error("%s ended: %s: %s", what, type(error).__name__, error, exc_info=trace)
         if what.startswith("relay-"):
             group.failure = f"{what} died: {type(error).__name__}: {error}"
             return

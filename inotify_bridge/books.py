@@ -27,6 +27,9 @@ from inotify_bridge.sinks.base import Message
 ACKNOWLEDGE = 1.0
 """Seconds between looks at what may be pruned, and between commits that only note confirmations."""
 
+_IO_SECONDS = 10.0
+"""How long a batch is tried on an I/O error before the database is opened anew: it may not be the disk's."""
+
 _log = logging.getLogger("inotify_bridge.group")
 
 
@@ -95,6 +98,7 @@ class Books:
         self._ages: deque[tuple[Position, float]] = deque()
         self._pruned_at = 0.0
         self._unwritten = ""
+        self._proved = False
 
     # -- from any thread
 
@@ -127,15 +131,20 @@ class Books:
 
         Returns:
             Whether it is committed: False where it was given up.
+        Raises:
+            StoreError: trying again would be wrong, or an I/O error stays: the database is to be opened anew.
         """
         messages = [
             self._message(item, sequence)
             for sequence, item in enumerate(batch.items, self.store.last_sequence + 1)
         ]
         records = [message.pack() for message in messages]
-        while not self._commit(records, batch):
+        until = time.monotonic() + _IO_SECONDS
+        while (error := self._commit(records, batch)) is not None:
             if self._give_up():
                 return False
+            if error.reason == "io" and time.monotonic() > until:
+                raise error
         for item in batch.items:
             if isinstance(item, Notice):
                 self._told(item)
@@ -152,17 +161,18 @@ class Books:
         kind, key, body = self._encoder.encode(item, sequence)
         return Message(sequence, item.time / 1e9, kind, key, body)
 
-    def _commit(self, records: list[bytes], batch: Batch) -> bool:
+    def _commit(self, records: list[bytes], batch: Batch) -> StoreError | None:
         try:
             self.store.commit(records, batch.writes)
         except StoreError as error:
             self._failed(error)
-            return False
+            return error
         if self.trouble:
             _log.info("the store takes batches again", extra=self._fields)
+        if self.trouble or not self._proved:
             self._metrics.committing()
-        self.trouble = ""
-        return True
+        self.trouble, self._proved = "", True
+        return None
 
     def _failed(self, error: StoreError) -> None:
         """Tell of a commit that failed. Raises it where trying again would be wrong."""

@@ -286,6 +286,10 @@ class Recorder:
         committed = not (batch.items or batch.writes) or self.books.record(batch)
         if not committed:
             self._interrupted.set()  # nothing may come after a batch that is missing
+            _log.warning(
+                "ended before a batch could be committed: the next start compares everything",
+                extra={"watch_group": self._stream.group},
+            )
         now = time.monotonic()
         if now >= self._count_at:
             self._count_at = now + _COUNT

@@ -1,0 +1,112 @@
+"""Disks that are full or broken under the state directory."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.arrivals import Arrival, Arrivals
+from tests.agent.conftest import Launch
+from tests.agent.process import AgentProcess
+from tests.agent.trees import Trees
+from tests.kernel.namespaces import Mounts
+from tests.state.faults import FailingDisk, SmallDisk
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def mounts() -> Iterator[Mounts]:
+    """A private mount namespace."""
+    with Mounts() as made:
+        yield made
+
+
+def jsonl(scratch: Path) -> dict[str, str]:
+    """A sink that keeps a file."""
+    return {"name": "sink", "type": "jsonl", "path": os.fspath(scratch / "events.jsonl")}
+
+
+def kept(scratch: Path) -> Arrivals:
+    """What it holds."""
+    lines = (scratch / "events.jsonl").read_bytes().splitlines()
+    return Arrivals(Arrival(0, line, json.loads(line)) for line in lines)
+
+
+def settled(agent: AgentProcess) -> None:
+    """Wait until nothing is wrong any more, and everything is delivered."""
+    eventually(lambda: agent.metric("commit_failing") == 0 and not agent.group()["problems"], within=60.0)
+    eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=60.0)
+
+
+def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
+    """
+    Where the disk is full nothing of a batch is published; status, metrics and log say so and what to do;
+    with room the same batch is committed, in the same epoch and without a restart, and nothing was lost.
+    """
+    state = tmp_path / "state"
+    disk = SmallDisk(mounts, state, 24)
+    agent = launch([jsonl(scratch)], state={"dir": os.fspath(state)})
+    agent.prefix = mounts.prefix
+    agent.start()
+    trees.files("before", 50)
+    eventually(lambda: agent.group()["sequence"] > 100 and agent.delivered("sink"))
+    disk.fill()
+    trees.files("full", 4000)
+    eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
+    assert agent.metric("commit_failing") == 1
+    assert any("free space" in problem for problem in agent.group()["problems"])
+    eventually(lambda: agent.delivered("sink"), what="what was committed is delivered")
+    sequence = agent.group()["sequence"]
+    assert kept(scratch).all[-1].position[1] == sequence
+    assert agent.get("/livez")[0] == 200
+    disk.free()
+    settled(agent)
+    trees.files("after", 20)
+    agent.stop()
+    arrivals = kept(scratch)
+    assert len({one.position[0] for one in arrivals.all}) == 1
+    assert arrivals.kinds().count("stream.started") == 1
+    arrivals.assert_true(trees.root)
+    said = [line for line in agent.log.splitlines() if "nothing is recorded until this is mended" in line]
+    assert len(said) == 1
+    assert "free space" in said[0]
+
+
+def test_failed_fsync(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
+    """
+    After a failed fsync nothing is taken for committed: the database is opened anew, everything is compared
+    (``internal``), and when the disk is mended the stream goes on without a hole.
+    """
+    disk = FailingDisk(mounts, tmp_path / "disk")
+    agent = launch([jsonl(scratch)], state={"dir": os.fspath(disk.path / "state")})
+    agent.prefix = mounts.prefix
+    agent.start()
+    trees.files("before", 50)
+    eventually(lambda: agent.group()["sequence"] > 100 and agent.delivered("sink"))
+    disk.fail()
+    trees.files("broken", 4000)
+    eventually(
+        lambda: (
+            agent.metric("commit_errors_total", reason="fsync")
+            + agent.metric("commit_errors_total", reason="io")
+            > 0
+        ),
+        what="the fault happens",
+        within=60.0,
+    )
+    eventually(
+        lambda: agent.metric("group_restarts_total") > 0, what="the database is opened anew", within=60.0
+    )
+    disk.mend()
+    settled(agent)
+    trees.files("after", 20)
+    agent.stop()
+    arrivals = kept(scratch)
+    arrivals.assert_true(trees.root)
+    assert "internal" in {
+        one.event["data"]["reason"] for one in arrivals.all if one.kind == "stream.resync_started"
+    }
