@@ -130,6 +130,16 @@ def _offers_jump_ahead(patch: Patch) -> None:
         return self._offered.popleft() if self._offered else None
 
 
+def _offers_unbounded(patch: Patch) -> None:
+    """A relay keeps everything that it is offered, also while its broker takes nothing."""
+    from inotify_bridge.outbox.relay import Relay
+
+    @patch.instead_of(Relay, "offer")
+    def offer(original: Any, self: Any, epoch: str, messages: list[Any]) -> None:
+        self._offered.append((epoch, messages))
+        self._news.set()
+
+
 MUTANTS = (
     Mutant(
         "published before the commit",
@@ -185,6 +195,12 @@ MUTANTS = (
         "R2",
         _parked_forgotten,
         f"{_RELAY}::test_rejected_is_parked_and_replaced",
+    ),
+    Mutant(
+        "offers unbounded",
+        "R13",
+        _offers_unbounded,
+        "tests/promises/test_bounds.py::test_a_relay_that_waits_keeps_few_messages",
     ),
     Mutant(
         "offers jump ahead",

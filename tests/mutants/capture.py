@@ -211,6 +211,24 @@ def _barrier_without_drain(patch: Patch) -> None:
             self._inbox.put(self._barriers.popleft())
 
 
+def _barrier_without_settling(patch: Patch) -> None:
+    """A barrier does not wait for renames whose other half may come, nor for names in doubt."""
+    from inotify_bridge.capture.reconciler import Reconciler
+
+    @patch.instead_of(Reconciler, "settle")
+    def settle(original: Any, self: Any) -> None:
+        """What waits goes on waiting."""
+
+
+def _barrier_while_listing(patch: Patch) -> None:
+    """A barrier passes while a directory that came in is still being listed."""
+    from inotify_bridge.capture.reconciler import Reconciler
+
+    @patch.instead_of(Reconciler, "adopting")
+    def adopting(original: Any, self: Any) -> bool:
+        return False
+
+
 MUTANTS = (
     Mutant("scan before add", "R9", _scan_before_add, _SCHEDULES, 500),
     Mutant("no check after the batch", "R1", _no_check, _SCHEDULES, 500),
@@ -251,6 +269,18 @@ MUTANTS = (
         "R20",
         _barrier_at_once,
         "tests/agent/test_barrier.py::test_everything_before_it_is_in_the_journal",
+    ),
+    Mutant(
+        "barrier before renames are settled",
+        "R20",
+        _barrier_without_settling,
+        "tests/promises/test_barriers.py::test_a_move_out_of_the_tree_stands_before_it",
+    ),
+    Mutant(
+        "barrier while listing",
+        "R20",
+        _barrier_while_listing,
+        "tests/promises/test_barriers.py::test_a_moved_in_directory_stands_before_it_to_its_last_file",
     ),
     Mutant(
         "barrier without the kernel's queue",

@@ -123,6 +123,34 @@ def _no_lock(patch: Patch) -> None:
         self._descriptor = os.open(directory, os.O_RDONLY | os.O_CLOEXEC)
 
 
+def _watermark_forgotten(patch: Patch) -> None:
+    """After a restart every sink goes on at the end of the stream: what it had not got is skipped."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "__init__")
+    def init(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+        original(self, *arguments, **named)
+        self._watermarks = dict.fromkeys(self._watermarks, self.end)
+
+
+def _note_not_kept(patch: Patch) -> None:
+    """What is written beside the database says how it began, and not how far it has come."""
+    from inotify_bridge.outbox.note import Note
+
+    @patch.instead_of(Note, "write")
+    def write(original: Any, self: Any, epoch: str, sequence: int, *rest: Any, **named: Any) -> None:
+        original(self, epoch, 0, *rest, **named)
+
+
+def _other_writer_unnoticed(patch: Patch) -> None:
+    """A store goes on writing though somebody else has written into it."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "_data_version")
+    def data_version(original: Any, self: Any) -> int:
+        return 0
+
+
 MUTANTS = (
     Mutant(
         "synchronous NORMAL",
@@ -151,6 +179,16 @@ MUTANTS = (
     ),
     Mutant(
         "damaged database removed", "R15", _damaged_removed, f"{_DOUBT}::test_a_damaged_database_is_set_aside"
+    ),
+    Mutant(
+        "watermark forgotten at a restart",
+        "R14",
+        _watermark_forgotten,
+        f"{_STORE}::test_a_file_keeps_everything",
+    ),
+    Mutant("note not kept up", "R5", _note_not_kept, f"{_DOUBT}::test_a_restored_database"),
+    Mutant(
+        "other writer unnoticed", "R16", _other_writer_unnoticed, f"{_DOUBT}::test_another_writer_is_noticed"
     ),
     Mutant("no fence", "R16", _no_fence, f"{_DOUBT}::test_replaced_files_are_noticed"),
     Mutant(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify, records
 from inotify_bridge.capture.notifier import Chunk, Entry, Inbox, Notifier
+from tests.agent.embedded import Embedded
+from tests.agent.trees import Trees
 from tests.waiting import eventually
 
 FILES = 100
+MANY_FILES = 5_000
 
 
 class _Seen(Inbox):
@@ -46,3 +50,30 @@ def test_it_stands_behind_what_only_the_kernel_holds(tmp_path: Path) -> None:
     finally:
         assert notifier.stop(30.0)
         inotify.close()
+
+
+def test_a_move_out_of_the_tree_stands_before_it(trees: Trees) -> None:
+    """A name that moved away is told as deleted by then, though its other half might have come later."""
+    told: dict[str, tuple[str, int]] = {}
+    with Embedded(trees) as embedded:
+        for name in trees.files("file", 20):
+            embedded.group.barrier(30.0)
+            os.rename(trees.root / name, trees.outside / name)
+            told[name] = embedded.group.barrier(30.0)
+        arrivals = embedded.settled()
+    at = {one.path: one.position for one in arrivals.fresh if one.kind == "file.deleted"}
+    assert {name for name, position in told.items() if name not in at or at[name] > position} == set()
+
+
+def test_a_moved_in_directory_stands_before_it_to_its_last_file(trees: Trees) -> None:
+    """All that a directory holds which came from outside is told by then, however long it takes to list."""
+    (trees.outside / "d").mkdir()
+    for number in range(MANY_FILES):
+        (trees.outside / f"d/{number}").touch()
+    with Embedded(trees) as embedded:
+        os.rename(trees.outside / "d", trees.root / "d")
+        barrier = embedded.group.barrier(60.0)
+        arrivals = embedded.settled()
+    created = [one.position for one in arrivals.fresh if one.kind == "file.created"]
+    assert len(created) == MANY_FILES
+    assert max(created) <= barrier

@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from pathlib import Path
 
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
+from inotify_bridge.sinks.base import SinkContext
+from inotify_bridge.sinks.memory import MemoryBroker, MemorySink
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
+from tests.outbox.recording import Recording
+from tests.sinks.messages import SOURCE, messages
 from tests.waiting import eventually
 
 BOUND = 64 * 1024
 AT_ONCE = 50
 NAME_BYTES = 200
 RECORD_BYTES = 16 + 208
+OFFER = 100
+BODY_BYTES = 2_000
+KEPT_BYTES = 16 * 1024**2
 
 
 def test_reading_pauses_at_the_bound(tmp_path: Path) -> None:
@@ -60,3 +68,25 @@ def test_the_journal_stays_at_its_bound(trees: Trees) -> None:
         arrivals = embedded.settled()
     assert {one.position[0] for one in arrivals.all} == {epoch}
     arrivals.assert_true(trees.root)
+
+
+def test_a_relay_that_waits_keeps_few_messages() -> None:
+    """Messages that are offered while a broker takes nothing are in the journal, and not in memory too."""
+    broker = MemoryBroker.named("bounds-offers")
+    broker.freeze()
+    sink = MemorySink(
+        MemorySink.Options(broker="bounds-offers"),
+        SinkContext("orders", "uploads", SOURCE, "structured", "group", "test"),
+    )
+    with Recording() as recording:
+        relay = recording.relay(sink)
+        recording.commit(messages(1))
+        eventually(lambda: relay.status.inflight, what="a message with the broker")
+        tracemalloc.start()
+        try:
+            for first in range(2, 3 * KEPT_BYTES // BODY_BYTES, OFFER):
+                relay.offer(recording.store.epoch, messages(OFFER, first, body_bytes=BODY_BYTES))
+            kept = tracemalloc.get_traced_memory()[0]
+        finally:
+            tracemalloc.stop()
+        assert kept < KEPT_BYTES, "more is kept than a third of what was offered"
