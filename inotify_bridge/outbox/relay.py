@@ -161,6 +161,7 @@ class Relay:
         self._position_lock = threading.Lock()
         self._status = RelayStatus(False, position, 0, "", None)
         self._drained = False
+        self._hurried = False
         self._pause = limits.first_pause
         # What keeps messages from being delivered (a reason), and whether it showed in connecting.
         self._trouble = ""
@@ -446,9 +447,10 @@ class Relay:
         """Wait before the next attempt. `stop` cuts the wait short, once; `abort` always does."""
         pause = self._pause * random.uniform(0.5, 1.0)
         self._pause = min(self._pause * 2, self._limits.longest_pause)
-        if self._stopping.is_set():
+        if self._hurried:
             self._aborted.wait(max(0.0, min(pause, self._deadline - time.monotonic())))
-        elif self._stopping.wait(pause):
+        elif self._stopping.wait(pause):  # also where the stop came between the failure and this wait
+            self._hurried = True
             self._pause = self._limits.first_pause
 
     def _over(self) -> bool:
