@@ -14,6 +14,8 @@ import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
 
+from inotify_bridge.errors import SinkUnavailable
+
 _HEAD = struct.Struct("<QdBH")  # sequence, time, length of kind, length of key
 
 
@@ -147,6 +149,24 @@ class Sink(Protocol):
         interrupt a `publish`, which then raises `SinkUnavailable` promptly."""
 
 
+@runtime_checkable
+class Vigilant(Protocol):
+    """
+    What a sink may have besides: it knows that its connection has ended while nothing is sent.
+
+    Without it a relay learns of that by the next message only.
+    """
+
+    def check(self) -> None:
+        """
+        Look whether the connection still stands. Called by the relay's thread about once a second while
+        there is nothing to send, between `connect` and `close`; should return at once.
+
+        Raises:
+            SinkUnavailable: it does not; the relay closes the sink, backs off and connects again.
+        """
+
+
 class SinkFactory(Protocol):
     """What an entry point of the group ``inotify_bridge.sinks`` names: a sink class."""
 
@@ -154,6 +174,46 @@ class SinkFactory(Protocol):
 
     def __call__(self, options: Any, context: SinkContext) -> Sink:
         """Make the sink. Opens nothing."""
+
+
+class Newest(NamedTuple):
+    """
+    The last message of a source that a sink holds.
+
+    Args:
+        epoch, sequence: its place in the stream.
+        body: the envelope in structured mode, where the sink kept it as it was.
+    """
+
+    epoch: str
+    sequence: int
+    body: bytes | None
+
+
+@runtime_checkable
+class Remembering(Protocol):
+    """
+    What a sink may have besides: it can tell which message it holds last.
+
+    With it a state database that was restored from a backup is noticed by what the sink has got since.
+    """
+
+    def newest(self) -> Newest | None:
+        """
+        The last message of the context's source, or None where it holds none. Called by the relay's thread
+        after the first `connect`.
+
+        Raises:
+            SinkUnavailable: it cannot be read now; the relay closes the sink, backs off and connects again.
+        """
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """What a sink class may have besides: it knows what this machine lacks, before anything is connected."""
+
+    def inspect(self, options: Any) -> SinkUnavailable | None:
+        """The first thing that would keep `connect` from succeeding, or None. Changes and sends nothing."""
 
 
 def route(template: str, context: SinkContext, message: Message) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import json
 import os
 import stat
 import threading
@@ -15,11 +16,12 @@ from typing import ClassVar, Final
 from pydantic import BaseModel, ConfigDict, Field
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
-from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
+from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Outcome, SinkContext
 from inotify_bridge.units import Bytes
 
 _FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
 _SEARCH: Final = 64 * 1024
+_TAIL: Final = 1024**2
 
 
 class JsonlFile:
@@ -191,8 +193,16 @@ class JsonlSink:
 
     def __init__(self, options: Options, context: SinkContext) -> None:
         self._options = options
+        self._source = context.source
         self._file = JsonlFile.at(options.path)
         self._connected = False
+
+    @staticmethod
+    def inspect(options: Options) -> SinkUnavailable | None:
+        """See `inotify_bridge.sinks.base.Inspectable`: the directory is there and takes a file."""
+        directory = options.path.parent
+        code = errno.EISDIR if options.path.is_dir() else _directory_error(directory)
+        return _unavailable(options.path, OSError(code, os.strerror(code))) if code else None
 
     def connect(self) -> None:
         """
@@ -213,10 +223,59 @@ class JsonlSink:
         self._file.append(lines, self, self._options.rotate_bytes, self._options.rotate_keep)
         return [ACCEPTED] * len(batch)
 
+    def check(self) -> None:
+        """Raises: SinkMisconfigured, the directory has gone or takes no file any more."""
+        if (trouble := self.inspect(self._options)) is not None:
+            raise trouble
+
+    def newest(self) -> Newest | None:
+        """The last line of this source, looked for in the last mebibyte. Raises: SinkUnavailable."""
+        for path in (self._options.path, Path(f"{self._options.path}.1")):
+            for line in reversed(_last_lines(path)):
+                if (found := _newest(line, self._source)) is not None:
+                    return found
+        return None
+
     def close(self) -> None:
         """Leave the file. Does not wait for a batch that is being written."""
         self._connected = False
         self._file.leave(self)
+
+
+def _directory_error(directory: Path) -> int:
+    """What would fail on making a file there, as an errno; 0: nothing."""
+    try:
+        found = os.stat(directory)
+    except OSError as error:
+        return error.errno or errno.EIO
+    if not stat.S_ISDIR(found.st_mode):
+        return errno.ENOTDIR
+    return 0 if os.access(directory, os.W_OK | os.X_OK) else errno.EACCES
+
+
+def _last_lines(path: Path) -> list[bytes]:
+    """Whole lines from the end of a file; none where there is no such file. Raises: SinkUnavailable."""
+    try:
+        with path.open("rb") as file:
+            size = os.fstat(file.fileno()).st_size
+            file.seek(max(0, size - _TAIL))
+            return file.read(_TAIL).split(b"\n")[1 if size > _TAIL else 0 :]
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        raise _unavailable(path, error) from error
+
+
+def _newest(line: bytes, source: str) -> Newest | None:
+    """What stands in a line, if it is a message of this source: others may write to the file too."""
+    try:
+        event = json.loads(line)
+        if event["source"] != source:
+            return None
+        epoch, _, number = event["sequence"].partition("-")
+        return Newest(epoch, int(number), line)
+    except (ValueError, TypeError, KeyError):
+        return None
 
 
 def _cut_torn_line(descriptor: int) -> None:

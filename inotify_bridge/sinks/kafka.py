@@ -12,7 +12,6 @@ with acks=all and as idempotent producers; neither is an option.
 from __future__ import annotations
 
 import importlib.util
-import logging
 import re
 import zlib
 from collections.abc import Sequence
@@ -24,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext, Verdict
 from inotify_bridge.sinks.kafka_records import Headers, Record
-from inotify_bridge.sinks.registry import import_driver
+from inotify_bridge.sinks.registry import import_driver, silence_driver
 from inotify_bridge.units import Bytes, Seconds
 
 _STRUCTURED: Final[Headers] = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
@@ -32,9 +31,8 @@ _TOPIC = re.compile(r"[a-zA-Z0-9._-]{1,249}")
 _COMPRESSION_MODULES: Final = {"snappy": "snappy", "lz4": "lz4", "zstd": "zstandard"}
 _COMPRESSION_PACKAGES: Final = {"snappy": "python-snappy", "lz4": "lz4", "zstd": "zstandard"}
 
-# The client library logs every lost connection as an error, and whole messages with their keys at DEBUG. What
-# went wrong reaches the relay as an exception, which logs it once; paths in messages must not reach a log.
-logging.getLogger("kafka").setLevel(logging.CRITICAL)
+# kafka-python logs every lost connection as an error, and whole messages with their keys at DEBUG.
+silence_driver("kafka")
 
 
 class _Model(BaseModel):
@@ -203,6 +201,14 @@ class Client(Protocol):
             SinkUnavailable: the session has ended and nothing was confirmed, or `close` was called.
         """
 
+    def check(self) -> None:
+        """
+        Look whether the session can still send, and begin a new one where the broker has ended it.
+
+        Raises:
+            SinkUnavailable: it cannot, and the session has ended; or `close` was called.
+        """
+
     def close(self) -> None:
         """End the session. Idempotent, bounded in time; from any thread."""
 
@@ -246,6 +252,10 @@ class KafkaSink:
         if self._spread:
             return self._publish_spread(batch)
         return self._client.send([self._record(message, self._partition) for message in batch])
+
+    def check(self) -> None:
+        """Raises: SinkUnavailable, the connection was lost and no other could be made."""
+        self._client.check()
 
     def close(self) -> None:
         """End the connection."""

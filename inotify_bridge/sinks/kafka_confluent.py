@@ -16,7 +16,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import re
-import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
@@ -43,13 +42,14 @@ from inotify_bridge.sinks.kafka_errors import (
     too_large,
 )
 from inotify_bridge.sinks.kafka_records import BATCH_OVERHEAD, Headers, Record, sizes
+from inotify_bridge.sinks.kafka_session import Session
 
 _BATCH_BYTES: Final = 1_000_000
 _SMALLEST_BATCH_BYTES: Final = 10_000
 _BATCH_MESSAGES: Final = 100_000
 _LOOK_SECONDS: Final = 0.1  # how soon `close` and errors of the connection are noticed
 _GIVE_UP_SECONDS: Final = 5.0
-_CLOSE_SECONDS: Final = 30.0
+_REACH_SECONDS: Final = 2.0
 
 # Nothing that librdkafka logs is missing in its errors, and it would write to stderr by itself.
 _SILENT: Final = logging.getLogger("inotify_bridge.sinks.kafka_confluent.librdkafka")
@@ -84,68 +84,62 @@ _CLOSED_BUT_SENDING: Final = frozenset({"04", "09", "0B"})
 _Note = Callable[[int, KafkaError | None, object], None]
 
 
-class ConfluentClient:
-    """
-    See `inotify_bridge.sinks.kafka.Client`.
-
-    Args:
-        options: of the sink.
-        topic: its name, filled in.
-        client_id: what the broker shows as our name.
-    """
+class ConfluentClient(Session):
+    """A session with one producer of librdkafka."""
 
     def __init__(self, options: KafkaOptions, topic: str, client_id: str) -> None:
-        self._options = options
-        self._topic = topic
-        self._client_id = client_id
-        self._in_use = threading.Lock()
-        self._closed = threading.Event()
+        super().__init__(options, topic, client_id)
         self._producer: Producer | None = None
         self._errors: list[KafkaError] = []
         self._ports = {split_address(server)[1] for server in options.bootstrap_servers}
         self._left_behind = False
         self._batch_bytes = _BATCH_BYTES
 
-    def open(self) -> int:
-        """Check broker and topic, then make the producer of a new session."""
-        with self._in_use:
-            self._closed.clear()
+    def _is_open(self) -> bool:
+        return self._producer is not None
+
+    def _begin(self) -> int:
+        """Check broker and topic, then make the producer."""
+        self._drop()
+        if self._left_behind and _kernel_holds_unsent(self._ports):
+            raise SinkUnavailable("the kernel still holds what an earlier session sent to Kafka")
+        self._left_behind = False
+        partitions = self._check_topic()
+        self._producer = self._make_producer()
+        # Connect now, not at the first message: getting a producer id alone can take half a second.
+        with contextlib.suppress(KafkaException):
+            self._producer.list_topics(self._topic, self._options.connect_timeout)
+        return partitions
+
+    def _send(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        """Hand all records to librdkafka and wait."""
+        delivery = _Delivery(len(records))
+        try:
+            self._deliver(records, delivery)
+            if delivery.refused:
+                self._deliver_one_by_one(records, delivery)
+        except SinkUnavailable as failure:
+            self._drop(unconfirmed=True)
+            if self._closed.is_set() or ACCEPTED not in delivery.outcomes[:1]:
+                raise
+            return delivery.up_to_first_gap(Outcome(Verdict.RETRY, failure.reason, failure.message))
+        return delivery.settled()
+
+    def _check(self) -> None:
+        """Look at what librdkafka has told, and ask for metadata where it lost a connection."""
+        producer = self._producer
+        assert producer is not None
+        producer.poll(0)
+        told = [error for error in self._errors if error.code() in _LOST]
+        if not told:
+            return
+        try:
+            producer.list_topics(self._topic, _REACH_SECONDS)
+            self._errors.clear()
+        except KafkaException as error:
+            lost = self._unavailable(self._telling(error.args[0]))
             self._drop()
-            if self._left_behind and _kernel_holds_unsent(self._ports):
-                raise SinkUnavailable("the kernel still holds what an earlier session sent to Kafka")
-            self._left_behind = False
-            partitions = self._check_topic()
-            self._producer = self._make_producer()
-            # Connect now, not at the first message: getting a producer id alone can take half a second.
-            with contextlib.suppress(KafkaException):
-                self._producer.list_topics(self._topic, self._options.connect_timeout)
-            return partitions
-
-    def send(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Hand all records to librdkafka and wait; the session ends at the first failure."""
-        with self._in_use:
-            if self._producer is None:
-                raise SinkUnavailable("Kafka is not connected")
-            delivery = _Delivery(len(records))
-            try:
-                self._deliver(records, delivery)
-                if delivery.refused:
-                    self._deliver_one_by_one(records, delivery)
-            except SinkUnavailable as failure:
-                self._drop(unconfirmed=True)
-                if self._closed.is_set() or ACCEPTED not in delivery.outcomes[:1]:
-                    raise
-                return delivery.up_to_first_gap(Outcome(Verdict.RETRY, failure.reason, failure.message))
-            return delivery.settled()
-
-    def close(self) -> None:
-        """Interrupt whoever waits, and destroy the producer with its threads."""
-        self._closed.set()
-        if self._in_use.acquire(timeout=_CLOSE_SECONDS):
-            try:
-                self._drop()
-            finally:
-                self._in_use.release()
+            raise lost from None
 
     # -- a session -----------------------------------------------------------------------------------------
 
@@ -199,7 +193,7 @@ class ConfluentClient:
         return {**settings, "security.protocol": security}
 
     def _drop(self, unconfirmed: bool = False) -> None:
-        """End the session; with `unconfirmed` records librdkafka must forget them before it may go."""
+        """librdkafka must forget unconfirmed records before it may go."""
         producer, self._producer = self._producer, None
         if producer is None:
             return

@@ -12,7 +12,6 @@ While a request is on its way the next one is encoded, so that the broker and th
 
 from __future__ import annotations
 
-import threading
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -30,6 +29,7 @@ from inotify_bridge.sinks.kafka import KafkaOptions, split_address
 from inotify_bridge.sinks.kafka_connection import Connection
 from inotify_bridge.sinks.kafka_errors import RECORD_REFUSED, broker_error, record_refused, too_large
 from inotify_bridge.sinks.kafka_records import BATCH_OVERHEAD, Codec, Record, Stamp, encode_batch, sizes
+from inotify_bridge.sinks.kafka_session import Session
 from inotify_bridge.sinks.kafka_topic import Address, TopicQuery
 
 _PARCEL_BYTES: Final = 256 * 1024
@@ -40,7 +40,6 @@ _LAST_EPOCH: Final = 32767
 _SEQUENCES: Final = 1 << 31
 _IDLE_SECONDS: Final = 30.0  # brokers close what was idle for connections.max.idle.ms, mostly 10 minutes
 _PRODUCER_UNKNOWN: Final = frozenset({45, 46, 47, 59})  # out of order, duplicate, fenced, forgotten
-_CLOSE_SECONDS: Final = 15.0
 
 _CODECS: Final = {
     "none": None,
@@ -65,23 +64,12 @@ _Flight = list[_Parcel]
 """Parcels that travel at the same time, at most one a partition."""
 
 
-class PythonClient:
-    """
-    See `inotify_bridge.sinks.kafka.Client`.
-
-    Args:
-        options: of the sink.
-        topic: its name, filled in.
-        client_id: what the broker shows as our name.
-    """
+class PythonClient(Session):
+    """A session in blocking calls, see `inotify_bridge.sinks.kafka_connection`."""
 
     def __init__(self, options: KafkaOptions, topic: str, client_id: str) -> None:
-        self._options = options
-        self._topic = topic
-        self._client_id = client_id
+        super().__init__(options, topic, client_id)
         self._codec = _CODECS[options.compression]
-        self._in_use = threading.Lock()
-        self._closed = threading.Event()
         self._connections: list[Connection] = []
         self._leaders: dict[int, Connection] = {}
         self._cluster = ""
@@ -92,45 +80,44 @@ class PythonClient:
         self._parcel_bytes = _PARCEL_BYTES
         self._used_at = 0.0
 
-    def open(self) -> int:
-        """Connect to the leaders of all partitions as a new session."""
-        with self._in_use:
-            self._closed.clear()
-            return self._open()
-
-    def send(self, records: Sequence[Record]) -> Sequence[Outcome]:
-        """Send and wait; the session ends at the first failure."""
-        with self._in_use:
-            if not self._leaders:
-                raise SinkUnavailable("Kafka is not connected")
-            outcomes: list[Outcome | None] = [None] * len(records)
-            try:
-                self._freshen()
-                self._deliver(records, outcomes)
-            except SinkUnavailable as failure:
-                self._drop()
-                if self._closed.is_set() or ACCEPTED not in outcomes:
-                    raise
-                again = Outcome(Verdict.RETRY, failure.reason, failure.message)
-                return [outcome or again for outcome in outcomes]
-            self._used_at = time.monotonic()
-            return [outcome for outcome in outcomes if outcome is not None]
-
     def close(self) -> None:
-        """Interrupt whoever waits, and close the connections."""
+        """Interrupt whoever waits for an answer, and close the connections."""
         self._closed.set()
         for connection in tuple(self._connections):
             connection.interrupt()
-        # Not got within the time: the other thread hangs in the name service, and drops everything after it.
-        if self._in_use.acquire(timeout=_CLOSE_SECONDS):
-            try:
-                self._drop()
-            finally:
-                self._in_use.release()
+        super().close()
+
+    def _is_open(self) -> bool:
+        return bool(self._leaders)
+
+    def _send(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        outcomes: list[Outcome | None] = [None] * len(records)
+        try:
+            # Nothing is in flight now: connections that are closed need cost no failure.
+            if time.monotonic() - self._used_at >= _IDLE_SECONDS:
+                self._check()
+            self._deliver(records, outcomes)
+        except SinkUnavailable as failure:
+            self._drop()
+            if self._closed.is_set() or ACCEPTED not in outcomes:
+                raise
+            again = Outcome(Verdict.RETRY, failure.reason, failure.message)
+            return [outcome or again for outcome in outcomes]
+        self._used_at = time.monotonic()
+        return [outcome for outcome in outcomes if outcome is not None]
+
+    def _check(self) -> None:
+        """A new session in place of one with a connection that the broker has closed."""
+        connections = set(self._leaders.values())
+        if any(connection.is_stale() for connection in connections):
+            before = len(self._leaders)
+            if self._begin() < before:
+                raise SinkUnavailable(f"Kafka topic '{self._topic}' has fewer partitions than before")
 
     # -- a session -----------------------------------------------------------------------------------------
 
-    def _open(self) -> int:
+    def _begin(self) -> int:
+        """Connect to the leaders of all partitions."""
         self._drop()
         try:
             first = self._bootstrap()
@@ -196,24 +183,14 @@ class PythonClient:
         self._producer, self._epoch = self._query.producer_id(connection)
         self._cluster = cluster
 
-    def _freshen(self) -> None:
-        """Replace connections that the broker closed while nothing was sent; nothing is in flight now."""
-        if time.monotonic() - self._used_at < _IDLE_SECONDS:
-            return
-        connections = set(self._leaders.values())
-        if any(connection.is_stale() for connection in connections):
-            before = len(self._leaders)
-            if self._open() < before:
-                raise SinkUnavailable(f"Kafka topic '{self._topic}' has fewer partitions than before")
-
     def _close_unused(self) -> None:
         used = set(self._leaders.values())
         for connection in [one for one in self._connections if one not in used]:
             connection.abort()
             self._connections.remove(connection)
 
-    def _drop(self) -> None:
-        """End the session: what it has not confirmed is unknown from here on."""
+    def _drop(self, unconfirmed: bool = False) -> None:
+        """What the session has not confirmed is unknown from here on."""
         self._leaders = {}
         for connection in self._connections:
             connection.abort()

@@ -123,6 +123,10 @@ class MemoryBroker:
             self._count_down()
             return ACCEPTED
 
+    def _holds(self, session: int) -> bool:
+        with self._changed:
+            return self._alive(session)
+
     def _alive(self, session: int) -> bool:
         return self._up and session == self._session
 
@@ -170,6 +174,11 @@ class MemorySink:
     def publish(self, batch: Sequence[Message]) -> list[Outcome]:
         """Hand over one by one. Raises: SinkUnavailable, when the broker stops or `close` comes."""
         return [self._publish_one(message) for message in batch]
+
+    def check(self) -> None:
+        """Raises: SinkUnavailable, the broker has stopped or broken the connection."""
+        if not self._broker._holds(self._session):
+            raise SinkUnavailable("the connection to the memory broker was lost")
 
     def close(self) -> None:
         """Leave the broker; a hanging `publish` ends."""

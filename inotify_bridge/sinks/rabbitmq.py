@@ -82,6 +82,13 @@ class RabbitmqSink:
             raise SinkUnavailable(f"{self._options.place}: not connected")
         return connection.publish(batch) if batch else []
 
+    def check(self) -> None:
+        """Raises: SinkUnavailable, the connection has ended: closed by the broker, cut, or silent."""
+        connection = self._connection
+        if connection is None:
+            raise SinkUnavailable(f"{self._options.place}: not connected")
+        connection.check()
+
     def close(self) -> None:
         """Close the connection and join its thread, within seconds; idempotent, from any thread."""
         with self._lock:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import logging
 import math
 import threading
 import time
@@ -31,6 +30,7 @@ from inotify_bridge.sinks.rabbitmq_declarations import Step, Then, declarations
 from inotify_bridge.sinks.rabbitmq_flight import Flight
 from inotify_bridge.sinks.rabbitmq_frames import Encoder, Unsendable, too_large
 from inotify_bridge.sinks.rabbitmq_options import RabbitmqOptions
+from inotify_bridge.sinks.registry import silence_driver
 
 CLOSE_SECONDS: Final = 2.0
 """How long a close waits for the broker's answer before it cuts the connection."""
@@ -124,6 +124,11 @@ class Connection:
                 if self._patience() <= 0:
                     flight = self._flight
                     self._give_up(errors.no_confirm(self._options, flight.unconfirmed if flight else 0))
+
+    def check(self) -> None:
+        """Raises: SinkUnavailable, the I/O thread has seen the end of the connection."""
+        if self._ended is not None:
+            raise self._ended
 
     def close(self) -> None:
         """End connection and thread; a waiting `ready` or `publish` raises SinkUnavailable at once."""
@@ -375,14 +380,5 @@ def _beyond(limit: int, body_size: Callable[[Message], int], message: Message) -
     return Outcome(Verdict.RETRY, "too_large", "unconfirmed when the broker refused a message behind it")
 
 
-def _quiet_driver() -> None:
-    """
-    pika logs every failure as an error, with tracebacks, before it tells the callbacks above, where it
-    becomes an exception of the sink: logged once, by the relay. A level that somebody has set stays.
-    """
-    log = logging.getLogger("pika")
-    if log.level == logging.NOTSET:
-        log.setLevel(logging.CRITICAL)
-
-
-_quiet_driver()
+# pika logs every failure as an error, with tracebacks, before it tells the callbacks above.
+silence_driver("pika")

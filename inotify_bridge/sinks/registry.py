@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import logging
 from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
-from inotify_bridge.errors import ConfigError
-from inotify_bridge.sinks.base import SinkFactory
+from inotify_bridge.errors import ConfigError, SinkUnavailable
+from inotify_bridge.sinks.base import Inspectable, SinkFactory
 
 ENTRY_POINT_GROUP: Final = "inotify_bridge.sinks"
 
@@ -58,6 +59,21 @@ def sink_class(type_name: str) -> SinkFactory:
     return factory
 
 
+def inspect(type_name: str, options: Any) -> SinkUnavailable | None:
+    """
+    What this machine lacks for a sink, found without connecting: a directory that does not exist.
+
+    Args:
+        options: an instance of the class's ``Options``.
+    Returns:
+        The first such thing, with its hint; None where nothing is found, or the type cannot tell.
+    Raises:
+        ConfigError: as `sink_class`.
+    """
+    found = sink_class(type_name)
+    return found.inspect(options) if isinstance(found, Inspectable) else None
+
+
 def import_driver(module: str, needed_by: str) -> ModuleType:
     """
     Import a driver library that only some configurations need.
@@ -72,6 +88,20 @@ def import_driver(module: str, needed_by: str) -> ModuleType:
         return importlib.import_module(module)
     except ModuleNotFoundError as error:
         raise _missing(module, needed_by) from error
+
+
+def silence_driver(logger: str) -> None:
+    """
+    Let a driver library log nothing: what it would say reaches the relay as an exception of the sink.
+
+    A level that somebody has set stays. At DEBUG some libraries show messages, and with them paths.
+
+    Args:
+        logger: name of the library's logger.
+    """
+    log = logging.getLogger(logger)
+    if log.level == logging.NOTSET:
+        log.setLevel(logging.CRITICAL)
 
 
 def _entry_point(type_name: str) -> EntryPoint:

@@ -9,7 +9,7 @@ import pytest
 from tests.agent.conftest import Launch
 from tests.agent.places import RabbitmqPlace
 from tests.agent.trees import Trees
-from tests.sinks.rabbitmq_proxy import Proxy
+from tests.brokers.proxy import Proxy
 from tests.waiting import eventually
 
 UNCONFIRMED = 1_000
@@ -42,7 +42,7 @@ def test_unconfirmed_messages_are_sent_again(
             what="the broker has many messages whose confirms reached nobody",
         )
         confirmed = agent.sink("sink")["acked_sequence"]
-        proxy.cut()
+        proxy.heal()
         eventually(lambda: agent.delivered("sink"), what="everything is confirmed again")
         agent.stop()
     arrivals = rabbitmq_place.consumed()

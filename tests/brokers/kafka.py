@@ -57,6 +57,7 @@ class KafkaBroker(Broker):
         users: name to password, known to both SASL mechanisms, PLAIN and SCRAM-SHA-256.
         certificate: for SSL and SASL_SSL.
         properties: more lines for ``server.properties``.
+        advertised: the port that clients are told to come to, where something stands before the broker.
     """
 
     product = "Apache Kafka"
@@ -70,12 +71,14 @@ class KafkaBroker(Broker):
         users: Mapping[str, str] | None = None,
         certificate: Certificate | None = None,
         properties: Mapping[str, str] | None = None,
+        advertised: int | None = None,
     ) -> None:
         super().__init__(directory, {"client": port, "plain": None, "controller": None})
         self.security = security
         self._users = users or {}
         self._certificate = certificate
         self._properties = properties or {}
+        self._advertised = f"127.0.0.1:{advertised or self.port}"
 
     @staticmethod
     def missing() -> str:
@@ -165,7 +168,7 @@ class KafkaBroker(Broker):
             **_SINGLE_NODE,
             "controller.quorum.voters": f"1@{controller}",
             "listeners": f"CLIENT://{self.address},PLAIN://{self.plain_address},CONTROLLER://{controller}",
-            "advertised.listeners": f"CLIENT://{self.address},PLAIN://{self.plain_address}",
+            "advertised.listeners": f"CLIENT://{self._advertised},PLAIN://{self.plain_address}",
             "listener.security.protocol.map": f"CLIENT:{self.security},PLAIN:PLAINTEXT,CONTROLLER:PLAINTEXT",
             "inter.broker.listener.name": "PLAIN",
             "controller.listener.names": "CONTROLLER",

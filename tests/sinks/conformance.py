@@ -281,6 +281,29 @@ class SinkConformance:
         assert watcher.acked_sequences == list(range(1, 4001))
         assert_go_back_n([one.sequence for one in harness.consume(4000)], 1, 4000)
 
+    @pytest.mark.timeout(300)
+    def test_loss_is_noticed_while_idle(self, harness: SinkHarness) -> None:
+        """With nothing to send, a relay learns that the broker has gone, and comes back when it does."""
+        harness.need("restart")
+        watcher = Watcher()
+        with Recording() as recording:
+            relay = recording.relay(harness.make(), watcher=watcher)
+            recording.commit(messages(10))
+            recording.confirmed(10)
+            sent = watcher.sent_messages
+            harness.stop_broker()
+            try:
+                eventually(lambda: not relay.status.connected, within=60.0, what="the relay notices")
+            finally:
+                harness.start_broker()
+            eventually(lambda: relay.status.connected, within=60.0, what="the relay is connected again")
+            assert relay.status.error == ""
+            assert watcher.sent_messages == sent
+            assert watcher.retries == 0
+            recording.commit(messages(10, 11))
+            recording.confirmed(20)
+        assert [one.sequence for one in harness.consume(20)] == list(range(1, 21))
+
     def test_empty_batch(self, harness: SinkHarness) -> None:
         """An empty batch has no outcomes."""
         sink = harness.make()

@@ -44,6 +44,9 @@ class SinkHarness(ABC):
     limited: Overrides = NONE
     """Options under which `too_large_bytes` holds; empty where it always does."""
 
+    broker: Any
+    """Where there is one: has `start`, `freeze` and `thaw`."""
+
     context: SinkContext = SinkContext(
         name="orders",
         group="uploads",
@@ -75,13 +78,16 @@ class SinkHarness(ABC):
 
     def start_broker(self) -> None:
         """Bring it back. Returns when it takes connections."""
-        raise NotImplementedError
+        self.broker.start()
 
     @contextlib.contextmanager
     def frozen(self) -> Iterator[None]:
-        """The broker keeps its connections and answers nothing (SIGSTOP); thawed at the end."""
-        raise NotImplementedError
-        yield
+        """The broker keeps its connections and answers nothing; thawed at the end."""
+        self.broker.freeze()
+        try:
+            yield
+        finally:
+            self.broker.thaw()
 
     @abstractmethod
     def close(self) -> None:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
@@ -55,6 +54,7 @@ class KafkaHarness(SinkHarness):
         context: changes to the sink's context.
     """
 
+    broker: KafkaBroker
     not_applicable: ClassVar = {"unroutable": "a topic without consumers keeps its messages"}
     password = "open-sesame-wrong"
     too_large_bytes = 5000
@@ -135,17 +135,6 @@ class KafkaHarness(SinkHarness):
 
     def stop_broker(self) -> None:
         self.broker.kill()
-
-    def start_broker(self) -> None:
-        self.broker.start()
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        self.broker.freeze()
-        try:
-            yield
-        finally:
-            self.broker.thaw()
 
     def close(self) -> None:
         for sink in self._sinks:

@@ -38,6 +38,7 @@ def plain_channel(url: str) -> Iterator[Any]:
 class RabbitmqHarness(SinkHarness):
     """Every instance has an exchange and a queue of its own."""
 
+    broker: RabbitmqBroker
     not_applicable: ClassVar[Mapping[str, str]] = MappingProxyType({})
 
     def __init__(self, broker: RabbitmqBroker, content_mode: str = "structured") -> None:
@@ -100,17 +101,6 @@ class RabbitmqHarness(SinkHarness):
         # Not SIGKILL: RabbitMQ 3.10 writes the directory of quorum queues to disk only minutes after their
         # declaration; a crash before that gives an empty queue without a leader, whatever was confirmed.
         self.broker.stop()
-
-    def start_broker(self) -> None:
-        self.broker.start()
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        self.broker.freeze()
-        try:
-            yield
-        finally:
-            self.broker.thaw()
 
     def close(self) -> None:
         for sink in self._sinks:

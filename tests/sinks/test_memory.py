@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import itertools
 from collections.abc import Iterator
 from types import MappingProxyType
@@ -23,6 +22,7 @@ _numbers = itertools.count()
 class MemoryHarness(SinkHarness):
     """A memory sink with a broker of its own."""
 
+    broker: MemoryBroker
     not_applicable: ClassVar = {
         "wrong_host": "it is reached without a network",
         "wrong_password": "it asks for none",
@@ -51,17 +51,6 @@ class MemoryHarness(SinkHarness):
 
     def stop_broker(self) -> None:
         self.broker.stop()
-
-    def start_broker(self) -> None:
-        self.broker.start()
-
-    @contextlib.contextmanager
-    def frozen(self) -> Iterator[None]:
-        self.broker.freeze()
-        try:
-            yield
-        finally:
-            self.broker.thaw()
 
     def close(self) -> None:
         for sink in self._sinks:

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
-from inotify_bridge.outbox.relay import Limits, Relay
-from inotify_bridge.outbox.store import Position, Store
-from inotify_bridge.sinks.base import Message, Outcome, Verdict
-from inotify_bridge.sinks.rabbitmq import RabbitmqSink
+from inotify_bridge.sinks.base import Verdict
 from tests.brokers import Authority, RabbitmqBroker
+from tests.brokers.proxy import Proxy
+from tests.outbox.recording import QUICK, Recording, Watcher
 from tests.sinks.conformance import Sender, publish_all
 from tests.sinks.messages import assert_go_back_n, messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
-from tests.sinks.rabbitmq_proxy import Proxy
 from tests.waiting import eventually
 
 pytestmark = pytest.mark.rabbitmq
@@ -50,60 +48,9 @@ def own(secure: RabbitmqBroker) -> Iterator[RabbitmqHarness]:
         yield made
 
 
-class Outbox:
-    """A store with a relay to one sink; plays the recorder."""
-
-    def __init__(self, sink: RabbitmqSink, batch: int) -> None:
-        self._store = Store.open(None)
-        self._epoch = self._store.mint_epoch("inotify://test/uploads")
-        self.connects_seen = 0
-        self.errors: list[str] = []
-        self.relay = Relay(
-            *("orders", "uploads", sink, self._store.reader, Position(self._epoch, 0)),
-            *(self, self, self.errors.append),  # type: ignore[arg-type]
-            Limits(batch_messages=batch, batch_bytes=64 * 1024**2, first_pause=0.01, longest_pause=0.1),
-        )
-        self.relay.start()
-
-    def add(self, batch: Sequence[Message]) -> None:
-        """Commit messages for the relay to send."""
-        self._store.commit([one.pack() for one in batch], {})
-        self.relay.wake()
-
-    def confirmed(self) -> int:
-        """The sequence up to which the sink has confirmed."""
-        return self.relay.status.position.sequence
-
-    def close(self) -> None:
-        """End the relay and its store."""
-        self.relay.abort()
-        assert self.relay.join()
-        self._store.close()
-
-    # Recorder and observer
-
-    def acknowledge(self, sink: str, position: Position) -> None: ...
-
-    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
-        raise AssertionError(f"nothing is to be parked: {outcome}")
-
-    def connected(self, up: bool) -> None: ...
-
-    def connects(self) -> None:
-        self.connects_seen += 1
-
-    def sent(self, count: int, size: int) -> None: ...
-
-    def acked(self, messages: Sequence[Message], seconds: float) -> None: ...
-
-    def retried(self, count: int) -> None: ...
-
-    def error(self, reason: str) -> None:
-        self.errors.append(reason)
-
-    def parked(self, count: int) -> None: ...
-
-    def inflight(self, count: int) -> None: ...
+def through(proxy: Proxy, harness: RabbitmqHarness) -> str:
+    """The broker's URL, by way of the proxy."""
+    return harness.broker.url.replace(str(harness.broker.port), str(proxy.port))
 
 
 def close_all_connections(broker: RabbitmqBroker) -> None:
@@ -116,45 +63,49 @@ def test_resumes_at_the_lowest_unconfirmed(harness: RabbitmqHarness, proxy: Prox
     When the connection is killed while 10,000 messages are unconfirmed, sending resumes at the lowest of them
     and repeats all after it: a consumer never sees 1 3 2.
     """
-    url = harness.broker.url.replace(str(harness.broker.port), str(proxy.port))
-    outbox = Outbox(harness.make(url=url, window=10_000), batch=12_000)
-    with contextlib.closing(outbox):
-        outbox.add(messages(5_000))
-        eventually(lambda: outbox.confirmed() == 5_000, what="5,000 confirmed")
+    watcher = Watcher()
+    limits = QUICK._replace(batch_messages=12_000, batch_bytes=64 * 1024**2)
+    with Recording() as recording:
+        sink = harness.make(url=through(proxy, harness), window=10_000)
+        recording.relay(sink, watcher=watcher, limits=limits)
+        recording.commit(messages(5_000))
+        recording.confirmed(5_000)
         proxy.hold_back()
-        outbox.add(messages(15_000, 5_001))
+        recording.commit(messages(15_000, 5_001))
         eventually(lambda: harness.waiting_in_queue() == 15_000, what="10,000 more with the broker", poll=0.1)
-        assert outbox.confirmed() == 5_000
-        proxy.cut()
-        eventually(lambda: outbox.confirmed() == 20_000, what="everything confirmed")
-    assert outbox.connects_seen == 2
-    assert set(outbox.errors) == {"connection"}
+        assert len(watcher.acked_sequences) == 5_000
+        proxy.heal()
+        recording.confirmed(20_000)
+    assert watcher.connections == 2
+    assert set(watcher.errors) == {"connection"}
     sequences = [one.sequence for one in harness.consume(20_000)]
     assert_go_back_n(sequences, 1, 20_000)
     assert sequences == [*range(1, 15_001), *range(5_001, 20_001)]
 
 
-def test_killed_again_and_again_under_load(harness: RabbitmqHarness) -> None:
+def test_killed_again_and_again_under_load(harness: RabbitmqHarness, proxy: Proxy) -> None:
     """Connections killed at any moment of a run lose nothing, and repeats always begin at a hole."""
-    outbox = Outbox(harness.make(window=10_000), batch=10_000)
-    with contextlib.closing(outbox):
-        outbox.add(messages(60_000))
-        while outbox.confirmed() < 60_000:
-            close_all_connections(harness.broker)
-        eventually(lambda: outbox.confirmed() == 60_000, what="everything confirmed")
-    assert outbox.connects_seen > 1
-    assert_go_back_n([one.sequence for one in harness.consume(60_000)], 1, 60_000)
+    watcher = Watcher()
+    with Recording() as recording:
+        relay = recording.relay(harness.make(url=through(proxy, harness)), watcher=watcher)
+        recording.commit(messages(30_000))
+        while (confirmed := relay.status.position.sequence) < 30_000:
+            eventually(lambda before=confirmed: relay.status.position.sequence > before)  # type: ignore[misc]
+            proxy.reset()
+        recording.confirmed(30_000)
+    assert watcher.connections > 1
+    assert_go_back_n([one.sequence for one in harness.consume(30_000)], 1, 30_000)
 
 
 def test_confirmed_before_the_loss_is_told(harness: RabbitmqHarness, proxy: Proxy) -> None:
     """A lost connection keeps the verdicts that had come, the rest is to be sent again; then it raises."""
-    sink = harness.make(url=harness.broker.url.replace(str(harness.broker.port), str(proxy.port)), window=1)
+    sink = harness.make(url=through(proxy, harness), window=1)
     sink.connect()
     proxy.hold_back(after=_ACK_FRAME_BYTES)
     sender = Sender(sink, messages(5))
     sender.start()
     eventually(lambda: harness.waiting_in_queue() == 2, what="the second message with the broker")
-    proxy.cut()
+    proxy.heal()
     sender.finish()
     assert [one.verdict for one in sender.outcomes] == [Verdict.ACCEPTED] + [Verdict.RETRY] * 4
     assert {one.reason for one in sender.outcomes[1:]} == {"connection"}

@@ -93,3 +93,36 @@ def test_drivers_are_imported_by_their_sink_alone() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, text=True)
     assert done.stdout == "[]\n"
+
+
+@pytest.mark.parametrize(("type_name", "logger"), [("kafka", "kafka"), ("rabbitmq", "pika")])
+def test_drivers_log_nothing_unless_asked(type_name: str, logger: str) -> None:
+    """A driver's own log is off, and a level that somebody has set before stays."""
+    program = (
+        "import logging, sys\n"
+        "if sys.argv[2]: logging.getLogger(sys.argv[3]).setLevel(sys.argv[2])\n"
+        "from inotify_bridge.sinks.registry import sink_class\n"
+        "sink_class(sys.argv[1])\n"
+        "print(logging.getLevelName(logging.getLogger(sys.argv[3]).level))\n"
+    )
+    levels = []
+    for level in ("", "INFO"):
+        command = [sys.executable, "-c", program, type_name, level, logger]
+        levels.append(subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip())
+    assert levels == ["CRITICAL", "INFO"]
+
+
+def test_inspection_finds_a_missing_directory(tmp_path: Path) -> None:
+    """What a file sink lacks is told without connecting; good places and other types are quiet."""
+    options = registry.sink_class("jsonl").Options
+    good = options.model_validate({"path": tmp_path / "events.jsonl"})
+    assert registry.inspect("jsonl", good) is None
+    assert list(tmp_path.iterdir()) == []
+    found = registry.inspect("jsonl", options.model_validate({"path": tmp_path / "typo" / "events.jsonl"}))
+    assert found is not None
+    assert str(tmp_path / "typo") in found.message
+    assert found.hint == "make that directory"
+    (tmp_path / "file").touch()
+    for wrong in (tmp_path, tmp_path / "file" / "events.jsonl"):
+        assert registry.inspect("jsonl", options.model_validate({"path": wrong})) is not None
+    assert registry.inspect("stdout", registry.sink_class("stdout").Options()) is None
