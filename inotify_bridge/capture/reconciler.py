@@ -448,6 +448,7 @@ class Reconciler:
         if node.alive() and node in self._coverage:
             if node.wd is not None and not self._coverage.is_blind(node) and self._readable(node):
                 self._coverage.restore(node)
+            self._adoptions.waiting.pop(node, None)  # the poll lists it too, and all below it
             self._polls.add((node,))
 
     def _readable(self, node: Directory) -> bool:

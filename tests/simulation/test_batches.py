@@ -5,64 +5,18 @@ from __future__ import annotations
 import itertools
 import os
 import random
-from collections.abc import Iterator
 
 import pytest
 
 from inotify_bridge.capture.change import Change
 from inotify_bridge.capture.model import BATCH_BYTES, Batch
-from inotify_bridge.capture.reconciler import Options, Reconciler, Root
+from inotify_bridge.capture.reconciler import Options
 from inotify_bridge.events.envelope import Encoder
-from tests.fold import Fold
-from tests.simulation.filesystem import SimulatedFileSystem
-from tests.simulation.index import MemoryIndex
-from tests.simulation.kernel import Inotify
-from tests.simulation.tree import Tree
+from tests.simulation.watched import Watched
 
 NAME = b"x" * 255
 LEVELS = 300
 """A tree of them has 11 MB of paths."""
-
-
-class Watched:
-    """A simulated tree ``r``, and the reconciler that watches it."""
-
-    def __init__(self, options: Options | None = None) -> None:
-        self.inotify = Inotify(1 << 20, 1 << 30)
-        self.tree = Tree(self.inotify, False, lambda path: path[:2] == b"r/")
-        self.tree.mkdir(b"r", 0o755)
-        self.tree.mkdir(b"o", 0o755)
-        self.port = SimulatedFileSystem(self.tree, lambda _: None)
-        self.index = MemoryIndex()
-        self.fold = Fold()
-        self.reconciler = Reconciler(self.port, self.index, [Root(b"/r")], options or Options())
-
-    def batches(self) -> Iterator[Batch]:
-        """Everything until it is settled, batch by batch, each committed and replayed."""
-        while not self.reconciler.settled or len(self.inotify):
-            while not self.reconciler.behind and len(self.inotify):
-                self.reconciler.feed(self.inotify.read(1 << 20), self.port.monotonic(), self.tree.now)
-            batch = self.reconciler.close_batch(backlog=False)
-            self.index.apply(batch.writes)
-            for item in batch.items:
-                self.fold.item(item)
-            rows = {(directory, name) for directory, name, *_ in self.index.entries() if directory}
-            assert len(rows) == len(self.fold.entries()), "the index holds what was published"
-            yield batch
-            self.tree.now += 60_000_000
-            self.reconciler.tick()
-
-    def start(self) -> list[Batch]:
-        self.reconciler.start()
-        return list(self.batches())
-
-    def chain(self, name: bytes = NAME, levels: int = LEVELS) -> bytes:
-        """Directories in each other, made at once. Returns the path of the last."""
-        path = b"r"
-        for _ in range(levels):
-            path += b"/" + name
-            self.tree.mkdir(path, 0o755)
-        return path
 
 
 def _messages(batch: Batch) -> int:
@@ -84,7 +38,7 @@ def _bounded(batches: list[Batch]) -> None:
 def test_a_tree_that_leaves_is_told_in_batches() -> None:
     """The deletions of a tree with eleven megabytes of paths come in batches of at most four."""
     watched = Watched()
-    watched.chain()
+    watched.chain(NAME, LEVELS)
     watched.start()
     watched.tree.rename(b"r/" + NAME, b"o/away")
     batches = list(watched.batches())
@@ -98,7 +52,7 @@ def test_a_tree_that_leaves_is_told_in_batches() -> None:
 def test_what_follows_a_tree_that_leaves_comes_after_it() -> None:
     """What takes its name at once is told when the last of its deletions has been."""
     watched = Watched()
-    watched.chain()
+    watched.chain(NAME, LEVELS)
     watched.start()
     watched.tree.rename(b"r/" + NAME, b"o/away")
     watched.tree.mkdir(b"r/" + NAME, 0o755)
@@ -110,7 +64,7 @@ def test_what_follows_a_tree_that_leaves_comes_after_it() -> None:
 def test_a_tree_that_comes_is_told_in_batches() -> None:
     """The creations of a tree found at the start, and of one moved in, come in batches of at most four."""
     watched = Watched()
-    watched.chain()
+    watched.chain(NAME, LEVELS)
     _bounded(watched.start())
     watched.tree.rename(b"r/" + NAME, b"o/away")
     list(watched.batches())
@@ -122,7 +76,7 @@ def test_a_tree_that_comes_is_told_in_batches() -> None:
 def test_records_of_deep_files_are_taken_in_batches() -> None:
     """One read that names files at the bottom of a deep tree is turned into as many batches as that takes."""
     watched = Watched()
-    bottom = watched.chain()
+    bottom = watched.chain(NAME, LEVELS)
     watched.start()
     for number in range(300):
         watched.tree.mkdir(b"%s/%d" % (bottom, number), 0o755)
@@ -133,7 +87,7 @@ def test_records_of_deep_files_are_taken_in_batches() -> None:
 def test_a_name_of_everything_is_told_in_batches() -> None:
     """A file's other names are told of a change in as many batches as that takes."""
     watched = Watched()
-    bottom = watched.chain()
+    bottom = watched.chain(NAME, LEVELS)
     watched.tree.open(3, bottom + b"/f", os.O_CREAT | os.O_WRONLY)
     watched.tree.close(3)
     for number in range(200):
@@ -149,7 +103,7 @@ def test_a_name_of_everything_is_told_in_batches() -> None:
 def test_paths_that_are_remembered_are_bounded() -> None:
     """However deep the tree, what is kept of its paths stays below two megabytes."""
     watched = Watched()
-    watched.chain()
+    watched.chain(NAME, LEVELS)
     watched.start()
     tree = watched.reconciler._model.tree
     nodes = list(tree.directories())
@@ -164,7 +118,7 @@ def test_paths_that_are_remembered_are_bounded() -> None:
 def test_a_barrier_waits_for_what_was_cut(reads: int) -> None:
     """What is settled while batches are still to come is settled when the last of them has."""
     watched = Watched(Options(kinds=frozenset(("created", "deleted"))))
-    bottom = watched.chain()
+    bottom = watched.chain(NAME, LEVELS)
     watched.start()
     for number in range(100):
         watched.tree.mkdir(b"%s/%d" % (bottom, number), 0o755)
