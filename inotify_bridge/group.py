@@ -13,23 +13,21 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import NamedTuple
 
-from inotify_bridge.capture.filesystem import KernelFileSystem
-from inotify_bridge.capture.inotify import Inotify
-from inotify_bridge.capture.notifier import Barrier, Inbox, Notifier
-from inotify_bridge.capture.reconciler import Reason, Reconciler
+from inotify_bridge.capture.notifier import Barrier
+from inotify_bridge.capture.reconciler import Reason
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import begin_epoch, open_store
-from inotify_bridge.errors import ConfigError, StoreError, UnavailableError
+from inotify_bridge.errors import ConfigError, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
+from inotify_bridge.threads import Threads, build_threads
 from inotify_bridge.wiring import context_of as context_of
-from inotify_bridge.wiring import cpu_seconds, identity_of, instance, options_of, roots_of, stream_of
+from inotify_bridge.wiring import identity_of
 
 RESTARTS = 3
 """Times within ten minutes of each other that a group is restarted after a thread of it died."""
@@ -45,14 +43,6 @@ _STORE_PAUSE = 1.0
 _log = logging.getLogger("inotify_bridge.group")
 
 MakeSink = Callable[[SinkEntry, SinkContext], Sink]
-
-
-class _Threads(NamedTuple):
-    """What is built anew at a restart."""
-
-    inotify: Inotify
-    notifier: Notifier
-    recorder: Recorder
 
 
 class Group:
@@ -93,7 +83,7 @@ class Group:
         self._lifecycle = threading.RLock()
         self._restarted_at = 0.0
         self._store: Store | None = None
-        self._threads: _Threads | None = None
+        self._threads: Threads | None = None
 
     # -- start and stop
 
@@ -144,40 +134,21 @@ class Group:
             observer=self._all_metrics.relay(self.config.name, name),
             failed=lambda error: self._relay_failed(name, error),
             check=store.check_ours,
+            end=lambda: self.store.end,
+            ahead=self._sink_ahead,
         )
         self.relays[name] = relay
         relay.start()
 
     def _build_threads(self) -> None:
-        store, metrics = self.store, self._metrics
-        inotify = instance()
-        inbox = Inbox(self._whole.capture.queue_max_bytes)
-        notifier = Notifier(
-            inotify, inbox, f"notifier-{self.config.name}", lambda error: self._died("notifier", error)
-        )
-        reconciler = Reconciler(
-            KernelFileSystem(inotify), store, roots_of(self.config), options_of(self._whole, self.config)
-        )
-        recorder = Recorder(
-            stream_of(self._whole, self.config),
-            inbox,
-            reconciler,
-            store,
-            metrics,
-            {name: self._all_metrics.relay(self.config.name, name) for name in self.config.sinks},
-            lambda: notifier.turned_at,
-            notifier.caught_up,
+        self._threads = build_threads(
+            self._whole,
+            self.config,
+            self.store,
+            self._all_metrics,
             self._snapshot_done,
             self._committed,
-            lambda error: self._died("recorder", error),
-        )
-        self._threads = _Threads(inotify, notifier, recorder)
-        metrics.limits(self._whole.state.max_bytes, self._whole.capture.queue_max_bytes)
-        metrics.follow(
-            kernel_queue_bytes=inotify.pending,
-            capture_queue_bytes=lambda: inbox.bytes,
-            notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
-            recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
+            self._died,
         )
 
     def _start_threads(self, reason: Reason) -> None:
@@ -301,7 +272,7 @@ class Group:
                 self._build_threads()
                 self._start_threads("internal")
 
-    def _restart_with_store(self, old: _Threads, error: StoreError) -> None:
+    def _restart_with_store(self, old: Threads, error: StoreError) -> None:
         """
         The model is built anew from the database, opened again: what a failed fsync left behind is not known.
 
@@ -331,6 +302,27 @@ class Group:
         for relay in self.relays.values():
             relay.join()
 
+    def _sink_ahead(self, epoch: str) -> None:
+        """
+        On a relay's thread: what is recorded is not what was published under these numbers, and must not be.
+
+        Raises: SinkUnavailable, the group is stopping.
+        """
+        with self._lifecycle:
+            if epoch < self.store.epoch:
+                return  # another relay has found it
+            if self.stopping or self.failure or not self._paused(_JOIN):
+                raise SinkUnavailable("the group does not run")
+            self.store.skip_all()
+            end = self.store.end
+            try:
+                identity = identity_of(self.source, self.config)
+                begin_epoch(self.store, identity, "sink_ahead", self.config.name, self._metrics, epoch)
+            finally:
+                for relay in self.relays.values():
+                    relay.skip(end)
+                self._go_on("state_lost")
+
     def _relay_failed(self, name: str, error: Exception) -> None:
         """On the relay's thread. What is wrong with the store is the recorder's business."""
         if isinstance(error, StoreError) and self._threads is not None:
@@ -338,11 +330,11 @@ class Group:
         else:
             self._died(f"relay-{self.config.name}-{name}", error)
 
-    def _present_threads(self) -> _Threads:
+    def _present_threads(self) -> Threads:
         assert self._threads is not None
         return self._threads
 
-    def _ended(self, old: _Threads) -> bool:
+    def _ended(self, old: Threads) -> bool:
         """Close what ended threads used; one that hangs cannot be replaced: two would write one store."""
         if not old.notifier.stop(_JOIN) or not old.recorder.join(_JOIN):
             self._give_up("a thread hangs and cannot be replaced")

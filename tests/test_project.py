@@ -44,6 +44,7 @@ MAP = (
     "group",
     "wiring",
     "epochs",
+    "threads",
     "recorder",
     "books",
     "desk",

@@ -17,7 +17,7 @@ from typing import Any, Final, NamedTuple, Protocol
 
 from inotify_bridge.errors import SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
-from inotify_bridge.sinks.base import Message, Outcome, Sink, Verdict, Vigilant
+from inotify_bridge.sinks.base import Message, Newest, Outcome, Remembering, Sink, Verdict, Vigilant
 
 PARKED_KIND: Final = "stream.event_parked"
 """Kind of the message that takes the place of a parked one; it is never parked itself."""
@@ -129,6 +129,8 @@ class Relay:
         failed: Callable[[Exception], None],
         limits: Limits = Limits(),  # noqa: B008  it is immutable
         check: Callable[[], None] = lambda: None,
+        end: Callable[[], Position] | None = None,
+        ahead: Callable[[str], None] = lambda _: None,
     ) -> None:
         """
         Args:
@@ -139,6 +141,10 @@ class Relay:
             failed: called on the relay's thread when it ends by an error that is nobody's verdict: a relay
                 must not look alive when it is not.
             check: called before every `publish`; raises StoreError where nothing may be published any more.
+            end: where the next message will come; None: nothing is compared with what the sink holds.
+            ahead: called with an epoch before anything is sent, where the sink holds a message of it that
+                the journal does not have: begins a later one, and says where to `skip` to. May raise
+                SinkUnavailable.
         """
         self._name = name
         self._sink = sink
@@ -148,6 +154,8 @@ class Relay:
         self._failed = failed
         self._limits = limits
         self._check = check
+        self._end = end
+        self._ahead = ahead
         self._fields = {"watch_group": group, "sink": name}
 
         self._thread = threading.Thread(target=self._run, name=f"relay-{group}-{name}", daemon=True)
@@ -167,6 +175,7 @@ class Relay:
         self._trouble = ""
         self._cannot_connect = False
         self._was_connected = False
+        self._compared = False
 
     # From any thread
 
@@ -211,6 +220,12 @@ class Relay:
             self._rewound = min(position, self._rewound or position)
         self._news.set()
         return True
+
+    def skip(self, position: Position) -> None:
+        """Send nothing that stands before a position any more."""
+        with self._position_lock:
+            self._rewound = position
+        self._news.set()
 
     def stop(self, deadline: float) -> None:
         """
@@ -268,6 +283,8 @@ class Relay:
         """From connecting to the loss of the connection, or to the end."""
         try:
             self._connect()
+            if not self._compared:
+                self._compare(reader)
             while not self._over():
                 self._turn(reader)
         except SinkUnavailable as error:
@@ -279,6 +296,14 @@ class Relay:
             if self._trouble != "other":
                 _log.exception("unexpected error of the sink", extra=self._fields)
             self._lost("other", f"unexpected {type(error).__name__}: {error}")
+
+    def _compare(self, reader: Reader) -> None:
+        """Whether the sink holds what the journal does not: then the database is older than the stream."""
+        if self._end is not None and isinstance(self._sink, Remembering):
+            newest = self._sink.newest()
+            if newest is not None and not _known(newest, reader, self._end()):
+                self._ahead(newest.epoch)
+        self._compared = True
 
     def _journal_failed(self, error: StoreError) -> None:
         """The journal cannot be read now. Raises the error where that will not change."""
@@ -463,6 +488,19 @@ class Relay:
 
     def _set(self, **changes: Any) -> None:
         self._status = self._status._replace(**changes)
+
+
+def _known(newest: Newest, reader: Reader, end: Position) -> bool:
+    """Whether the journal has, or had, what a sink holds last."""
+    if (newest.epoch, newest.sequence) > end:
+        return False
+    if newest.epoch != end.epoch or newest.body is None:
+        return True
+    # Numbers may have been given again since: the journal then has another message at that place.
+    chunk = reader.read(Position(newest.epoch, newest.sequence - 1), 1, 1)
+    if chunk is None or (chunk.epoch, chunk.first) != (newest.epoch, newest.sequence):
+        return True
+    return Message.unpack(chunk.records[0]).body == newest.body
 
 
 def _accepted(outcomes: Sequence[Outcome]) -> int:

@@ -364,6 +364,11 @@ class Store:
             self._watermarks[sink] = position
             self._moved.add(sink)
 
+    def skip_all(self) -> None:
+        """Nothing that is recorded is to be sent any more; written with the next transaction."""
+        for sink in self._watermarks:
+            self.acknowledge(sink, self.end)
+
     def oldest(self) -> int:
         """Sequence of the first message of the present epoch that the journal has; else the next one's."""
         with explained(self.path):

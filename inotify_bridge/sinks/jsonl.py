@@ -273,6 +273,7 @@ def _newest(line: bytes, source: str) -> Newest | None:
         if event["source"] != source:
             return None
         epoch, _, number = event["sequence"].partition("-")
+        int(epoch, 16)
         return Newest(epoch, int(number), line)
     except (ValueError, TypeError, KeyError):
         return None

@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.conftest import Launch
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
 from tests.kernel.namespaces import Mounts
 from tests.state.faults import FailingDisk, SmallDisk
+from tests.state.files import jsonl, kept
 from tests.waiting import eventually
 
 
@@ -23,17 +22,6 @@ def mounts() -> Iterator[Mounts]:
     """A private mount namespace."""
     with Mounts() as made:
         yield made
-
-
-def jsonl(scratch: Path) -> dict[str, str]:
-    """A sink that keeps a file."""
-    return {"name": "sink", "type": "jsonl", "path": os.fspath(scratch / "events.jsonl")}
-
-
-def kept(scratch: Path) -> Arrivals:
-    """What it holds."""
-    lines = (scratch / "events.jsonl").read_bytes().splitlines()
-    return Arrivals(Arrival(0, line, json.loads(line)) for line in lines)
 
 
 def settled(agent: AgentProcess) -> None:

@@ -1,0 +1,70 @@
+"""The threads of a watch group, with what they use: what is built anew at a restart."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import NamedTuple
+
+from inotify_bridge.capture.filesystem import KernelFileSystem
+from inotify_bridge.capture.inotify import Inotify
+from inotify_bridge.capture.notifier import Inbox, Notifier
+from inotify_bridge.capture.reconciler import Reconciler
+from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.metrics import Metrics
+from inotify_bridge.outbox.store import Store
+from inotify_bridge.recorder import Recorder
+from inotify_bridge.sinks.base import Message
+from inotify_bridge.wiring import cpu_seconds, instance, options_of, roots_of, stream_of
+
+
+class Threads(NamedTuple):
+    """Neither is started by being made."""
+
+    inotify: Inotify
+    notifier: Notifier
+    recorder: Recorder
+
+
+def build_threads(
+    whole: Config,
+    config: WatchGroup,
+    store: Store,
+    all_metrics: Metrics,
+    snapshot_done: threading.Event,
+    committed: Callable[[str, list[Message]], None],
+    died: Callable[[str, BaseException], None],
+) -> Threads:
+    """
+    An inotify instance, and the threads of a group on it. The arguments are those of `Recorder` and `Group`.
+
+    Raises:
+        StoreError: the index cannot be read.
+        UnavailableError: no inotify instance is to be had.
+    """
+    metrics = all_metrics.group(config.name)
+    inotify = instance()
+    inbox = Inbox(whole.capture.queue_max_bytes)
+    notifier = Notifier(inotify, inbox, f"notifier-{config.name}", lambda error: died("notifier", error))
+    reconciler = Reconciler(KernelFileSystem(inotify), store, roots_of(config), options_of(whole, config))
+    recorder = Recorder(
+        stream_of(whole, config),
+        inbox,
+        reconciler,
+        store,
+        metrics,
+        {name: all_metrics.relay(config.name, name) for name in config.sinks},
+        lambda: notifier.turned_at,
+        notifier.caught_up,
+        snapshot_done,
+        committed,
+        lambda error: died("recorder", error),
+    )
+    metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
+    metrics.follow(
+        kernel_queue_bytes=inotify.pending,
+        capture_queue_bytes=lambda: inbox.bytes,
+        notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
+        recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
+    )
+    return Threads(inotify, notifier, recorder)
