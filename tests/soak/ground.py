@@ -1,0 +1,132 @@
+"""Where a campaign takes place: directories, mounts and limits that are nobody else's."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from tests.kernel.namespaces import Mounts, set_watches
+from tests.waiting import eventually
+
+STATE_BYTES: Final = 64 * 1024**2
+MANY_WATCHES: Final = 100_000
+
+_EVERYBODY: Final = "0 0 4294967295\n"
+_KEEP: Final = "echo ready; exec cat >&2"
+
+
+class Ground:
+    """
+    A private mount namespace and, within it, a user namespace in which everybody is who he is outside.
+
+    The agent looks at `watched`, a mount of the real directory, which can be taken away; the work goes on in
+    the real one, below `root`. Its state directory is a small file system of its own.
+
+    Args:
+        above: an existing directory to make everything in; its file system is the tree's.
+    """
+
+    def __init__(self, above: Path) -> None:
+        self._stack = ExitStack()
+        made = self._stack.enter_context(
+            tempfile.TemporaryDirectory(prefix="inotify-bridge-soak-", dir=above)
+        )
+        self._top = Path(made).resolve()
+        self.watched = self._top / "watched"
+        self.state = self._top / "state"
+        self._real = self._top / "real"
+
+    def __enter__(self) -> Self:
+        for path in (self.watched, self.state, self._real / "root" / "work", self._real / "root" / "filler"):
+            path.mkdir(parents=True)
+        (self._real / "outside").mkdir()
+        self._mounts = self._stack.enter_context(Mounts())
+        self._keeper = self._stack.enter_context(_user_namespace(self._mounts.prefix))
+        self._mounts.run("mount", "-t", "tmpfs", "-o", f"size={STATE_BYTES}", "none", self.state)
+        self.mount()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    @property
+    def prefix(self) -> list[str]:
+        """Runs a command within."""
+        return ["nsenter", f"--target={self._keeper}", "--user", "--mount"]
+
+    @property
+    def root(self) -> Path:
+        """The real directory, whatever is mounted."""
+        return self._real / "root"
+
+    @property
+    def outside(self) -> Path:
+        """Another one on its file system."""
+        return self._real / "outside"
+
+    @property
+    def seen(self) -> Path:
+        """What the agent sees at `watched`, reached from here."""
+        return self._mounts.at(self.watched)
+
+    # -- faults
+
+    def mount(self) -> None:
+        """The real directory is what is watched."""
+        self._mounts.run("mount", "--bind", self.root, self.watched)
+
+    def unmount(self) -> None:
+        """Take away the topmost mount at `watched`."""
+        eventually(lambda: self._mounts.succeeds("umount", self.watched), what="the unmount")
+
+    def mount_over(self) -> None:
+        """Another file system, with something in it, hides what is watched."""
+        self._mounts.tmpfs(self.watched)
+        (self.seen / "other").mkdir()
+        (self.seen / "other" / "file").write_text("of another file system")
+
+    def fill_state(self) -> None:
+        """No block is left in the state directory."""
+        with (self._mounts.at(self.state) / "filler").open("ab", buffering=0) as filler:
+            for size in (1024**2, 4096):
+                while _written(filler.fileno(), size):
+                    pass
+
+    def free_state(self) -> None:
+        """The blocks are there again."""
+        (self._mounts.at(self.state) / "filler").unlink(missing_ok=True)
+
+    def limit_watches(self, count: int) -> None:
+        """So many watches may the agent have, with those that it has."""
+        set_watches(self._keeper, count)
+
+
+def _written(descriptor: int, size: int) -> bool:
+    try:
+        return os.write(descriptor, bytes(size)) > 0
+    except OSError:
+        return False
+
+
+@contextmanager
+def _user_namespace(prefix: list[str]) -> Iterator[int]:
+    """A process in a user namespace that maps everybody to himself, so that it bounds watches alone."""
+    command = [*prefix, "unshare", "--user", "sh", "-c", _KEEP]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as keeper:
+        try:
+            assert keeper.stdout is not None
+            assert keeper.stdout.readline() == b"ready\n", "no user namespace is to be had here"
+            for kind in ("uid_map", "gid_map"):
+                Path(f"/proc/{keeper.pid}/{kind}").write_text(_EVERYBODY)
+            set_watches(keeper.pid, MANY_WATCHES)
+            yield keeper.pid
+        finally:
+            keeper.kill()
