@@ -94,10 +94,17 @@ class AgentProcess:
 
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body of a page."""
+        return self._ask("GET", path, {})
+
+    def post(self, path: str, token: str) -> tuple[int, str]:
+        """Status code and body of the answer to an operator's signal."""
+        return self._ask("POST", path, {"Authorization": f"Bearer {token}"})
+
+    def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         port = eventually(self._port, within=START_SECONDS, what="the address in the log")
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
         try:
-            connection.request("GET", path)
+            connection.request(method, path, headers=headers)
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         finally:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
 import os
 import random
 import signal
 import subprocess
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -19,7 +21,7 @@ from tests.failpoints import points
 from tests.failpoints.fuse import BURNT
 from tests.failpoints.points import Point
 from tests.failpoints.verdict import broken
-from tests.failpoints.witness import Destination, Left, Position, Witness
+from tests.failpoints.witness import Destination, Left, Position, Witness, aged, damaged
 from tests.waiting import eventually
 
 KILL_SECONDS = 60.0
@@ -29,6 +31,8 @@ _OPERATIONS = 10**7
 _HEAP = 2500
 _LONGEST_DELAY = 0.005
 _STARTED = "resync completed"
+_TOKEN = "of the failpoints"
+_SIGNALS = ("stop", "filters", "retry", "snapshot", "replay")
 
 
 class Result(NamedTuple):
@@ -82,6 +86,7 @@ class Campaign:
         self._mutant = mutant
         self._random = random.Random(seed)
         self._refused = False
+        self._retain = "0s"
         self._kills: Counter[str] = Counter()
         self._wrong: list[str] = []
         self._agent = AgentProcess(scratch, {})
@@ -122,7 +127,7 @@ class Campaign:
         }
         begins = len(self._agent.log)
         self._agent.start(ready=False)
-        if point.drive in ("stop", "filters"):
+        if point.drive in _SIGNALS:
             self._wait_for_snapshot(begins)
             self._signal(point)
         with contextlib.suppress(subprocess.TimeoutExpired):
@@ -140,17 +145,44 @@ class Campaign:
             self._wait_for_all()
             self._destination = self._destination.another()
             self._read()
-        if point.drive == "down":
-            self._trees.write(*(f"heap/{number % 50}/{number}" for number in range(_HEAP)), text=self._text())
-        self._refused = self._refused or point.drive == "park"
+        elif point.drive == "down":
+            self._heap()
+        elif point.drive in ("older", "snapshot"):
+            self._undisturbed()
+            if point.drive == "older":
+                aged(self._state)
+        elif point.drive == "damaged":
+            # What stands in the file, and not only in the log of writes, is what a restart reads of it.
+            self._heap()
+            self._undisturbed()
+            self._wait_for_snapshot(self._live())
+            self._agent.kill()
+            damaged(self._state)
+        self._refused = self._refused or point.drive in ("park", "retry")
+        self._retain = "10m" if point.drive == "replay" else "0s"
         self._agent.configure(self._config())
 
     def _signal(self, point: Point) -> None:
-        if point.drive == "filters":
+        if point.drive == "stop":
+            self._agent.signal(signal.SIGTERM)
+        elif point.drive == "filters":
             self._agent.configure(self._config(exclude=["n7*", "heap/1*"]))
             self._agent.signal(signal.SIGHUP)
-        else:
-            self._agent.signal(signal.SIGTERM)
+        elif point.drive == "snapshot":
+            self._ask("resync?snapshot=true")
+        elif point.drive == "retry":
+            eventually(lambda: "message parked" in self._agent.log, within=KILL_SECONDS, what="one is parked")
+            self._ask("parked?action=retry")
+        elif point.drive == "replay":
+            eventually(lambda: self._agent.group()["sequence"] > 1, what="something to replay")
+            self._ask(f"replay?from={self._agent.group()['sequence']}")
+
+    def _ask(self, what: str) -> None:
+        """An operator's request; what is asked for may kill the agent before it answers."""
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            code, body = self._agent.post(f"/-/{what}", _TOKEN)
+            if code != HTTPStatus.OK:
+                self._wrong.append(f"{what} was answered: {code} {body}")
 
     def _wait_for_snapshot(self, begins: int) -> None:
         def there() -> bool:
@@ -202,7 +234,8 @@ class Campaign:
         return {
             "watch_groups": [watched],
             "sinks": [sink],
-            "state": {"dir": os.fspath(self._state)},
+            "state": {"dir": os.fspath(self._state), "retain": self._retain},
+            "http": {"listen": "127.0.0.1:0", "admin_token": _TOKEN},
             "shutdown_timeout": "60s",
         }
 
@@ -214,8 +247,10 @@ class Campaign:
             finally:
                 storm.kill()
 
-    def _text(self) -> str:
-        return "x" * self._random.randint(1, 1000)
+    def _heap(self) -> None:
+        """Many files that are new, or changed."""
+        text = "x" * self._random.randint(1, 1000)
+        self._trees.write(*(f"heap/{number % 50}/{number}" for number in range(_HEAP)), text=text)
 
     # -- what came
 

@@ -116,12 +116,23 @@ class Fuse:
                     fuse.burn()
                 return super().executemany(sql, *parameters)
 
-        connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+        _connect_by(Connection)
 
-        def connected(*args: Any, **named: Any) -> sqlite3.Connection:
-            return connect(*args, factory=Connection, **named)
+    def traced(self, *beginnings: str) -> None:
+        """The same, before a statement that may also stand in a script."""
+        fuse = self
 
-        sqlite3.connect = connected  # type: ignore[assignment]  # its types are overloaded
+        class Connection(sqlite3.Connection):
+            def __init__(self, *args: Any, **named: Any) -> None:
+                super().__init__(*args, **named)
+                self.set_trace_callback(self._traced)
+
+            @staticmethod
+            def _traced(sql: str) -> None:
+                if sql.lstrip().startswith(beginnings):
+                    fuse.burn()
+
+        _connect_by(Connection)
 
     # -- the end
 
@@ -159,6 +170,15 @@ class _Countdown:
     def _run(self) -> None:
         if not self._left.wait(max(0.0, self._ends_at - time.monotonic())):
             self._expired()
+
+
+def _connect_by(factory: type[sqlite3.Connection]) -> None:
+    connect: Callable[..., sqlite3.Connection] = sqlite3.connect
+
+    def connected(*args: Any, **named: Any) -> sqlite3.Connection:
+        return connect(*args, factory=factory, **named)
+
+    sqlite3.connect = connected  # type: ignore[assignment]  # its types are overloaded
 
 
 def replace(owner: Any, method: str, wrapper: Callable[[Callable[..., Any]], Callable[..., Any]]) -> None:

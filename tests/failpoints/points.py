@@ -17,9 +17,11 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.reconciler import Reconciler
 from inotify_bridge.group import Group
+from inotify_bridge.outbox import store
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal
 from inotify_bridge.outbox.lock import DirectoryLock
+from inotify_bridge.outbox.note import Note
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, Sink, Verdict
@@ -36,10 +38,15 @@ REFUSE = "FAILPOINT_REFUSE"
 REFUSED = b"q" * 255
 """A message about a file of this name is refused for good, where a point needs one to be parked."""
 
-Drive: TypeAlias = Literal["load", "down", "stop", "filters", "sinks", "park"]
+Drive: TypeAlias = Literal[
+    "load", "down", "stop", "filters", "sinks", "park", "retry", "snapshot", "replay", "older", "damaged"
+]
 """
-What brings the agent to a point: load alone; much that changed while it was down; SIGTERM; a reload with
-other filters; other sinks, by a restart, thus a new epoch; a message that is refused.
+What brings the agent to a point:
+
+load alone; much that changed while it was *down*; SIGTERM; a reload with other *filters*; other *sinks* at a
+restart, thus a new epoch; a message that is refused, and *parked*; an operator who asks to *retry* those, for
+a *snapshot* in a new epoch, for a *replay*; a database of an *older* release; one that is *damaged*.
 """
 
 
@@ -86,7 +93,7 @@ def prepare() -> None:
 def _says(kind: str) -> Callable[..., bool]:
     needle = f".stream.{kind}.v1".encode()
 
-    def said(store: Store, records: Sequence[bytes], *_: Any) -> bool:
+    def said(_store: Store, records: Sequence[bytes], *_: Any) -> bool:
         return any(needle in record for record in records)
 
     return said
@@ -94,7 +101,11 @@ def _says(kind: str) -> Callable[..., bool]:
 
 def _said(kind: str) -> Callable[..., bool]:
     says = _says(kind)
-    return lambda _result, store, records, *rest: says(store, records)
+    return lambda _result, store, records, *_: says(store, records)
+
+
+def _began_an_epoch(_result: None, _store: Store, records: Sequence[bytes], *_: Any) -> bool:
+    return any(b'"new_epoch":true' in record for record in records)
 
 
 def _has_records(_store: Store, records: Sequence[bytes], *_: Any) -> bool:
@@ -108,6 +119,27 @@ def _had_records(_result: None, _store: Store, records: Sequence[bytes], *_: Any
 def _chunk_of_a_resync(_result: None, _store: Store, records: Sequence[bytes], *_: Any) -> bool:
     found = any(b'"origin":"resync"' in record for record in records)
     return found and not _says("resync_completed")(_store, records)
+
+
+# -- what a note says
+
+
+def _had_floor(_result: None, _note: Note, *_: Any, floor: str = "", clean: bool = False) -> bool:
+    return bool(floor)
+
+
+def _first_note(
+    _note: Note, _epoch: str, sequence: int, *_: Any, floor: str = "", clean: bool = False
+) -> bool:
+    return sequence == 0 and not floor
+
+
+def _last_note(_note: Note, *_: Any, floor: str = "", clean: bool = False) -> bool:
+    return clean
+
+
+def _had_last_note(_result: None, _note: Note, *_: Any, floor: str = "", clean: bool = False) -> bool:
+    return clean
 
 
 # -- sinks, which are made by their type's name
@@ -224,18 +256,37 @@ POINTS = (
     # Epochs
     Point("sinks set", lambda fuse: fuse.after(Store, "set_sinks"), 1, "sinks"),
     Point("before mint", lambda fuse: fuse.before(Store, "mint_epoch"), 1, "sinks"),
+    Point("floor being written", lambda fuse: fuse.before(os, "fdatasync"), 1, "sinks"),
+    Point("floor written", lambda fuse: fuse.after(Note, "write", _had_floor), 1, "sinks"),
     Point("index cleared for an epoch", lambda fuse: fuse.after(IndexTable, "clear"), 1, "sinks"),
+    Point("minted, not noted", lambda fuse: fuse.before(Note, "write", _first_note), 1, "sinks"),
     Point("minted", lambda fuse: fuse.after(Store, "mint_epoch"), 1, "sinks"),
     Point("before started", lambda fuse: fuse.before(Store, "commit", _says("started")), 1, "sinks"),
     Point("started", lambda fuse: fuse.after(Store, "commit", _said("started")), 1, "sinks"),
-    # Parking
+    Point("before a wanted epoch", lambda fuse: fuse.before(Store, "mint_epoch"), 1, "snapshot"),
+    Point("a wanted epoch minted", lambda fuse: fuse.after(Store, "mint_epoch"), 1, "snapshot"),
+    Point("a wanted epoch begun", lambda fuse: fuse.after(Store, "commit", _began_an_epoch), 1, "snapshot"),
+    Point("note being written", lambda fuse: fuse.before(os, "fdatasync"), 4),
+    # The database itself
+    Point("before migration", lambda fuse: fuse.traced("CREATE TABLE"), 1, "older"),
+    Point("while migrating", lambda fuse: fuse.traced("UPDATE meta SET value"), 1, "older"),
+    Point("migrated", lambda fuse: fuse.after(store, "open_writer"), 1, "older"),
+    Point("before set aside", lambda fuse: fuse.before(store, "set_aside"), 1, "damaged"),
+    Point("being set aside", lambda fuse: fuse.after(os, "rename"), 1, "damaged"),
+    Point("set aside", lambda fuse: fuse.after(store, "set_aside"), 1, "damaged"),
+    # Parking, and what operators ask for
     Point("before park", lambda fuse: fuse.before(Store, "park"), 3, "park"),
     Point("while parking", lambda fuse: fuse.statement("INSERT INTO parked", after=True), 3, "park"),
     Point("parked", lambda fuse: fuse.after(Store, "park"), 3, "park"),
+    Point("told again, not settled", lambda fuse: fuse.before(Store, "settle_parked"), 1, "retry"),
+    Point("settled", lambda fuse: fuse.after(Store, "settle_parked"), 1, "retry"),
+    Point("rewound", lambda fuse: fuse.after(Store, "rewind"), 1, "replay"),
     # The end
     Point("reading stopped", lambda fuse: fuse.after(Group, "stop_reading"), 1, "stop"),
     Point("before stopped", lambda fuse: fuse.before(Store, "commit", _says("stopped")), 1, "stop"),
     Point("stopped", lambda fuse: fuse.after(Store, "commit", _said("stopped")), 1, "stop"),
+    Point("before the last note", lambda fuse: fuse.before(Note, "write", _last_note), 1, "stop"),
+    Point("last note written", lambda fuse: fuse.after(Note, "write", _had_last_note), 1, "stop"),
     Point("books not closed", lambda fuse: fuse.before(Recorder, "close_books"), 1, "stop"),
     Point("before close", lambda fuse: fuse.before(Store, "close"), 1, "stop"),
     Point("store closed", lambda fuse: fuse.before(DirectoryLock, "close"), 1, "stop"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -14,7 +15,7 @@ from tests.failpoints.witness import FileDestination
 
 __all__ = ["scratch", "trees"]
 
-DRIVES: tuple[Drive, ...] = ("load", "down", "stop", "filters", "sinks", "park")
+DRIVES: tuple[Drive, ...] = get_args(Drive)
 
 
 @pytest.mark.timeout(300)

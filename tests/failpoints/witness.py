@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import shutil
 import sqlite3
 import tempfile
@@ -13,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol, TypeAlias
 
+from inotify_bridge.outbox.database import MIGRATIONS
 from tests.agent.arrivals import Arrival
 from tests.agent.places import KafkaPlace, Place, RabbitmqPlace
 from tests.brokers import KafkaBroker, RabbitmqBroker
@@ -143,15 +145,19 @@ class Left(NamedTuple):
     @classmethod
     def read(cls, state: Path) -> Left | None:
         """
-        Of the only group; None where there is no database yet.
+        Of the only group; None where there is no database yet, or one that is damaged.
 
         A copy is read: to open the database would repair it, and that is the agent's part.
         """
         with tempfile.TemporaryDirectory() as scratch:
-            for file in state.glob("*.db*"):
-                shutil.copy(file, scratch)
+            for suffix in ("", "-wal"):
+                for file in state.glob(f"*.db{suffix}"):
+                    shutil.copy(file, scratch)
             databases = list(Path(scratch).glob("*.db"))
-            return cls._of(databases[0]) if databases and databases[0].stat().st_size else None
+            try:
+                return cls._of(databases[0]) if databases and databases[0].stat().st_size else None
+            except sqlite3.DatabaseError:
+                return None
 
     @classmethod
     def _of(cls, database: Path) -> Left | None:
@@ -167,3 +173,26 @@ class Left(NamedTuple):
         return cls(
             (meta["epoch"], meta["last_sequence"]), {sink: (epoch, last) for sink, epoch, last in rows}
         )
+
+
+def aged(state: Path) -> None:
+    """Make the only database of a state directory, whose agent is dead, what the first release left."""
+    connection = sqlite3.connect(_database(state))
+    made = re.findall(r"CREATE TABLE (\w+)", " ".join(MIGRATIONS))
+    assert made, "no migration is known"
+    for table in made:
+        connection.execute(f"DROP TABLE {table}")
+    connection.execute("UPDATE meta SET value = 0 WHERE key = 'schema_minor'")
+    connection.commit()
+    connection.close()
+
+
+def damaged(state: Path) -> None:
+    """Write over the only database of a state directory; its log of writes stays, and is whole."""
+    database = _database(state)
+    database.write_bytes(b"\xa5" * database.stat().st_size)
+
+
+def _database(state: Path) -> Path:
+    (found,) = state.glob("*.db")
+    return found
