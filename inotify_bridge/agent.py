@@ -25,12 +25,13 @@ from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import ConfigError, StoreError
+from inotify_bridge.errors import BridgeError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
 from inotify_bridge.outbox.directory import prepare, refuse_watched
 from inotify_bridge.outbox.lock import DirectoryLock
+from inotify_bridge.reload import is_changed, refuse_unreloadable
 from inotify_bridge.sinks.base import Sink, SinkContext
 from inotify_bridge.sinks.registry import sink_class
 from inotify_bridge.status import StatusView
@@ -143,9 +144,11 @@ class Agent:
         group.tapped = partial(self.taps.offer, name)
         self.groups[name] = group
         group.start()
-        for sink in wanted.sinks:
-            options = config.sink(sink).options
-            self.metrics.insecure(sink, _insecure(options))
+        self._insecure(wanted, config)
+
+    def _insecure(self, group: WatchGroup, config: Config) -> None:
+        for sink in group.sinks:
+            self.metrics.insecure(sink, _insecure(config.sink(sink).options))
 
     def stop(self, timeout: float | None = None) -> Undelivered:
         """
@@ -198,35 +201,64 @@ class Agent:
         """
         Put another configuration in force, as far as that can be done without a restart.
 
-        A group whose source, roots or sinks changed is drained and started anew, with a new epoch. One that
-        is to watch in another way goes on with its stream. The others are left alone.
+        Groups that are new are started, then those that changed go on in another way, then those that are no
+        longer there are drained and stopped. The others are left alone.
 
         Raises:
-            ConfigError: something was changed that needs a restart; the old configuration stays.
+            ConfigError: something was changed that needs a restart, or a sink cannot be made.
+            UnavailableError, StoreError: a new group cannot be started.
+            In all these cases the old configuration stays.
         """
-        _refuse_unreloadable(self.config, config)
+        refuse_unreloadable(self.config, config)
         if config.state.dir is not None:
             refuse_watched(Path(os.fsdecode(config.state.dir)), watched(config))
-        kept = [name for name in self.groups if _same_stream(self.config, config, name)]
-        adjusted = [self.groups[name] for name in kept if _manner(self.config, name) != _manner(config, name)]
-        begun = [group for group in config.watch_groups if group.name not in kept]
-        self._try_sinks(config, begun)
-        self._stop_groups([group for name, group in self.groups.items() if name not in kept])
+        self._try_sinks(config)
+        wanted = [group.name for group in config.watch_groups]
+        added = [name for name in wanted if name not in self.groups]
+        changed = [name for name in wanted if name in self.groups and is_changed(self.config, config, name)]
+        removed = [group for name, group in self.groups.items() if name not in wanted]
+        self._add(config, added)
         self.config = config
+        for name in changed:
+            self._change(self.groups[name], config)
+        for group in removed:
+            self.taps.end("the group is no longer configured", group.config.name)
+        self._stop_groups(removed)
         self.metrics.configure(*_labels(config))
-        for group in adjusted:
-            group.reconfigure(_group_of(config, group.config.name), config)
-        for wanted in begun:
-            self._start_group(config, wanted.name)
         self.metrics.reloaded(True, time.time())
         self.view.reloaded(None)
-        _log.info("configuration reloaded: %d groups started anew, %d adjusted", len(begun), len(adjusted))
+        _log.info(
+            "configuration reloaded: groups added: %d, changed: %d, removed: %d",
+            len(added),
+            len(changed),
+            len(removed),
+        )
 
-    def _try_sinks(self, config: Config, groups: Sequence[WatchGroup]) -> None:
-        """Make the sinks once, which opens nothing: what cannot be made is refused before anything stops."""
-        for group in groups:
+    def _try_sinks(self, config: Config) -> None:
+        """Make the sinks once, which opens nothing: what cannot be made is refused before all else."""
+        for group in config.watch_groups:
             for name in group.sinks:
                 self._make_sink(config.sink(name), context_of(config, group.name, name))
+
+    def _add(self, config: Config, names: Sequence[str]) -> None:
+        """Start groups; all of them, or none."""
+        old, new = _labels(self.config), _labels(config)
+        self.metrics.configure([*{*old[0], *new[0]}], [*{*old[1], *new[1]}])
+        try:
+            for name in names:
+                self._start_group(config, name)
+        except BaseException:
+            self._stop_groups([self.groups[name] for name in names if name in self.groups], 0.0)
+            self.metrics.configure(*old)
+            raise
+
+    def _change(self, group: Group, config: Config) -> None:
+        wanted = _group_of(config, group.config.name)
+        try:
+            group.reconfigure(wanted, config)
+        except Exception as error:  # it has the new configuration: the supervisor tries until it runs
+            self._died(group, "reload", error)
+        self._insecure(wanted, config)
 
     def reload_failed(self, error: str = "refused") -> None:
         """Note that a new configuration was not taken."""
@@ -252,8 +284,8 @@ class Agent:
                     self._revive(group, what, error)
 
     def _revive(self, group: Group, what: str, error: BaseException) -> None:
-        # What is wrong with the store is no bug: its text says it all.
-        trace = None if isinstance(error, StoreError) else error
+        # What was raised on purpose is no bug: its text says it all.
+        trace = None if isinstance(error, BridgeError) else error
         _log.error("%s ended: %s: %s", what, type(error).__name__, error, exc_info=trace)
         if what.startswith("relay-"):
             group.failure = f"{what} died: {type(error).__name__}: {error}"
@@ -309,40 +341,6 @@ def _labels(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
 
 def _group_of(config: Config, name: str) -> WatchGroup:
     return next(group for group in config.watch_groups if group.name == name)
-
-
-def _same_stream(old: Config, new: Config, name: str) -> bool:
-    """
-    Whether a group goes on with its stream: else it is started anew, with a new epoch.
-
-    A kind that comes to the published ones needs that too: what it tells of was not said until now.
-    """
-    if not any(group.name == name for group in new.watch_groups):
-        return False
-    more_kinds = _group_of(new, name).kinds - _group_of(old, name).kinds
-    return not more_kinds and _signature(old, name) == _signature(new, name)
-
-
-def _signature(config: Config, name: str) -> object:
-    """What a group's stream is about, and where it goes."""
-    group = _group_of(config, name)
-    sinks = [config.sink(sink) for sink in group.sinks]
-    entered = group.recursive, group.one_file_system
-    return group.paths, entered, group.snapshot, sinks, config.events, config.state
-
-
-def _manner(config: Config, name: str) -> object:
-    """How a group watches: all the rest."""
-    return _group_of(config, name), config.capture
-
-
-def _refuse_unreloadable(old: Config, new: Config) -> None:
-    for name, before, after in (("http", old.http, new.http), ("state", old.state, new.state)):
-        if before != after:
-            raise ConfigError(
-                f"{name} cannot be changed by a reload",
-                "restart the agent; the old configuration stays in force",
-            )
 
 
 def _insecure(options: object) -> bool:

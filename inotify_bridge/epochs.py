@@ -55,7 +55,7 @@ def open_store(
         store = Store.open(path, max_bytes, [root.path for root in watched(whole)])
     metrics.set_aside(store.set_aside)
     try:
-        new_sinks = store.set_sinks(config.sinks)
+        new_sinks = set_sinks(store, config)
         identity = identity_of(whole.events.source_of(config.name), config)
         why = store.doubt or ("changed" if new_sinks or store.source != identity else "")
         if not why:
@@ -65,6 +65,15 @@ def open_store(
     except BaseException:
         store.close()
         raise
+
+
+def set_sinks(store: Store, config: WatchGroup) -> list[str]:
+    """Give the store the group's sinks, and say whose watermarks are dropped. Returns the new ones."""
+    for name in store.sinks:
+        if name not in config.sinks:
+            fields = {"watch_group": config.name, "sink": name}
+            _log.info("the sink is no longer configured: its watermark is dropped", extra=fields)
+    return store.set_sinks(config.sinks)
 
 
 def begin_epoch(

@@ -17,13 +17,14 @@ from collections.abc import Callable
 from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.capture.reconciler import Reason
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
-from inotify_bridge.epochs import begin_epoch, open_store
-from inotify_bridge.errors import ConfigError, SinkUnavailable, StoreError, UnavailableError
+from inotify_bridge.epochs import begin_epoch, open_store, set_sinks
+from inotify_bridge.errors import ConfigError, EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
+from inotify_bridge.reload import needs_epoch, sinks_to_end
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
 from inotify_bridge.threads import Threads, build_threads
 from inotify_bridge.wiring import context_of as context_of
@@ -74,7 +75,7 @@ class Group:
         self.relays: dict[str, Relay] = {}
         self.tapped: Callable[[list[Message]], None] = lambda _: None
         """Called with what was committed, on the recorder's thread; must return at once."""
-        self._whole = whole
+        self.whole = whole
         self._all_metrics = metrics
         self._make_sink = make_sink
         self._died = died
@@ -82,6 +83,7 @@ class Group:
         self._snapshot_done = threading.Event()
         self._lifecycle = threading.RLock()
         self._restarted_at = 0.0
+        self._epoch_due = False
         self._store: Store | None = None
         self._threads: Threads | None = None
 
@@ -108,41 +110,52 @@ class Group:
         except BaseException:
             self.store.close()
             raise
-        for name in self.config.sinks:
-            self._start_relay(name, self.store)
+        self._start_relays()
         self._start_threads(reason)
 
     def _open_store(self, damaged: bool = False) -> Reason:
-        self._store, reason = open_store(self._whole, self.config, self._metrics, damaged)
+        self._store, reason = open_store(self.whole, self.config, self._metrics, damaged)
+        if self._epoch_due:
+            self._begin_epoch("changed")
         return reason
+
+    def _begin_epoch(self, why: str) -> str:
+        identity = identity_of(self.source, self.config)
+        epoch = begin_epoch(self.store, identity, why, self.config.name, self._metrics)
+        self._epoch_due = False
+        return epoch
 
     @property
     def _metrics(self) -> GroupMetrics:
         return self._all_metrics.group(self.config.name)
 
-    def _start_relay(self, name: str, store: Store) -> None:
-        assert self._threads is not None
-        entry = self._whole.sink(name)
-        context = context_of(self._whole, self.config.name, name)
+    def _start_relays(self) -> None:
+        for name in self.config.sinks:
+            if name not in self.relays:
+                self._start_relay(name)
+
+    def _start_relay(self, name: str) -> None:
+        entry, store = self.whole.sink(name), self.store
+        context = context_of(self.whole, self.config.name, name)
         relay = Relay(
             name=name,
             group=self.config.name,
             sink=self._make_sink(entry, context),
             open_reader=store.reader,
             position=store.watermark(name),
-            recorder=_Ledger(self),
+            recorder=self,
             observer=self._all_metrics.relay(self.config.name, name),
             failed=lambda error: self._relay_failed(name, error),
             check=store.check_ours,
             end=lambda: self.store.end,
             ahead=self._sink_ahead,
         )
-        self.relays[name] = relay
+        self.relays = {**self.relays, name: relay}  # others may be looking at those there are
         relay.start()
 
     def _build_threads(self) -> None:
         self._threads = build_threads(
-            self._whole,
+            self.whole,
             self.config,
             self.store,
             self._all_metrics,
@@ -188,25 +201,18 @@ class Group:
             recorder.interrupt()
             recorder.join(_JOIN)
 
-    def stop_relaying(self, deadline: float) -> int:
-        """
-        Deliver what is recorded, until `deadline` in monotonic seconds, and close everything.
-
-        Returns:
-            How many messages are left undelivered.
-        """
+    def stop_relaying(self, deadline: float) -> None:
+        """Deliver what is recorded, until `deadline` in monotonic seconds, and close everything."""
         for relay in self.relays.values():
             relay.stop(deadline)
         for relay in self.relays.values():
             relay.join()
         if self._threads is not None and not self._threads.recorder.alive:
             self._threads.recorder.close_books()
-        left = max((self.lag(name) for name in self.relays), default=0)
         if self._threads is not None:
             self._threads.inotify.close()
         if self._store is not None:
             self._store.close()
-        return left
 
     def abort(self) -> None:
         """Interrupt a drain."""
@@ -217,15 +223,31 @@ class Group:
 
     def reconfigure(self, config: WatchGroup, whole: Config) -> None:
         """
-        Watch in another way: other filters, kinds, intervals.
+        Go on in another way, with the same journal.
 
-        The stream goes on, and a resync publishes the names that entered or left. Source, roots and sinks
-        stay.
+        A resync publishes the names that entered or left; where the stream cannot go on, a new epoch begins,
+        see `reload.needs_epoch`. A sink that is gone gets what it takes within seconds.
+
+        Raises:
+            UnavailableError: the group is given up.
+            StoreError: the store does not take it.
         """
         with self._lifecycle:
-            if self._paused(_JOIN):
-                self.config, self._whole = config, whole
-                self._go_on("reload")
+            self._end_relays(sinks_to_end(self.whole, whole, self.config, config))
+            if not self._paused(_JOIN):
+                raise UnavailableError(f"group {self.config.name} is given up", self.failure)
+            anew = self._epoch_due = needs_epoch(self.whole, whole, self.config, config)
+            self.config, self.whole = config, whole
+            self.source = whole.events.source_of(config.name)
+            self.store.max_bytes = whole.state.max_bytes
+            try:
+                set_sinks(self.store, config)
+                if anew:
+                    self._begin_epoch("changed")
+            except StoreError as error:
+                self.stopping, self.recorder.failure = False, error  # the store is opened anew by a restart
+                raise
+            self._go_on("start" if anew and config.snapshot == "never" else "reload")
 
     def _paused(self, timeout: float) -> bool:
         """Record what has happened and end both threads; False where one hangs, and the group is given up."""
@@ -243,6 +265,7 @@ class Group:
     def _go_on(self, reason: Reason) -> None:
         self.stopping = False
         self._build_threads()
+        self._start_relays()
         self._start_threads(reason)
 
     def restart(self) -> None:
@@ -258,6 +281,9 @@ class Group:
             old = self._present_threads()
             if isinstance(old.recorder.failure, StoreError):
                 self._restart_with_store(old, old.recorder.failure)
+                return
+            if isinstance(old.recorder.failure, EpochEnded):
+                self._restart_with_epoch(old, old.recorder.failure)
                 return
             if time.monotonic() - self._restarted_at > _HEALTHY:
                 self.restarts = 0
@@ -286,21 +312,27 @@ class Group:
             return
         damaged = error.reason == "corrupt"
         if damaged:
-            self._end_relays()
+            self._end_relays(list(self.relays), 0.0)
         self.store.close()
         reason = self._open_store(damaged)
         self._build_threads()
-        if damaged:
-            for name in self.config.sinks:
-                self._start_relay(name, self.store)
+        self._start_relays()
         self._metrics.restarted()
         self._start_threads("internal" if reason == "restart" else reason)
 
-    def _end_relays(self) -> None:
-        for relay in self.relays.values():
-            relay.abort()
-        for relay in self.relays.values():
+    def _restart_with_epoch(self, old: Threads, ended: EpochEnded) -> None:
+        if self._ended(old):
+            identity = identity_of(self.source, self.config)
+            begin_epoch(self.store, identity, ended.reason, self.config.name, self._metrics)
+            self._go_on("root")
+
+    def _end_relays(self, names: list[str], timeout: float = _JOIN) -> None:
+        ending = [self.relays[name] for name in names]
+        for relay in ending:
+            relay.stop(time.monotonic() + timeout)
+        for relay in ending:
             relay.join()
+        self.relays = {name: relay for name, relay in self.relays.items() if name not in names}
 
     def _sink_ahead(self, epoch: str) -> None:
         """
@@ -386,8 +418,7 @@ class Group:
             if not self._paused(timeout):
                 raise UnavailableError(f"group {self.config.name} is given up", self.failure)
             try:
-                identity = identity_of(self.source, self.config)
-                return begin_epoch(self.store, identity, "requested", self.config.name, self._metrics)
+                return self._begin_epoch("requested")
             finally:
                 self._go_on("requested")
 
@@ -438,8 +469,10 @@ class Group:
         return self._threads.recorder
 
     def lag(self, sink: str) -> int:
-        """Messages that a sink has not confirmed."""
-        end, at = self.store.end, self.relays[sink].status.position
+        """Messages that a sink has not confirmed; 0 where a reload has ended it."""
+        if (relay := self.relays.get(sink)) is None:
+            return 0
+        end, at = self.store.end, relay.status.position
         return end.sequence - (at.sequence if at.epoch == end.epoch else 0)
 
     def hanging(self) -> list[str]:
@@ -463,15 +496,12 @@ class Group:
         for relay in self.relays.values():
             relay.offer(epoch, messages)
 
-
-class _Ledger:
-    """The recorder of the moment, for relays that outlive it: see `outbox.relay.Recorder`."""
-
-    def __init__(self, group: Group) -> None:
-        self._group = group
+    # -- for its relays, which outlive a recorder: see `outbox.relay.Recorder`
 
     def acknowledge(self, sink: str, position: Position) -> None:
-        self._group.recorder.acknowledge(sink, position)
+        """Post it to the present recorder."""
+        self.recorder.acknowledge(sink, position)
 
     def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
-        self._group.recorder.desk.park(sink, position, message, outcome)
+        """Have the present recorder do it."""
+        self.recorder.desk.park(sink, position, message, outcome)

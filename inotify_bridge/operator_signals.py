@@ -64,14 +64,16 @@ class OperatorSignals:
         deadline = time.monotonic() + timeout
         found = self._group(group, sink)
         passed = found.barrier(timeout)
-        while sink is not None and found.relays[sink].status.position < passed:
-            if gone() or self._running.get(group) is not found:
-                raise UnavailableError(f"group {group} has ended")
+        while sink is not None:
+            relay = found.relays.get(sink)
+            if gone() or relay is None or self._running.get(group) is not found:
+                raise UnavailableError(f"group {group} or its sink has ended")
+            if relay.status.position >= passed:
+                break
             if time.monotonic() >= deadline:
-                error = found.relays[sink].status.error
                 raise UnavailableError(
                     f"group {group}: sink '{sink}' has not confirmed {passed.sequence} within {timeout:g} s",
-                    error or "ask with a longer timeout",
+                    relay.status.error or "ask with a longer timeout",
                 )
             time.sleep(_GLANCE)
         return _said(passed)

@@ -11,6 +11,7 @@ from inotify_bridge import __version__
 from inotify_bridge.config.model import Config, SinkEntry
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.group import Group
+from inotify_bridge.outbox.relay import RelayStatus
 from inotify_bridge.web.view import (
     AgentStatus,
     GroupState,
@@ -120,7 +121,7 @@ class StatusView:
             "uncovered": uncovered,
             "resync": _resync(group),
             "outbox": self._outbox(group),
-            "sinks": [self._sink(group, name) for name in group.relays],
+            "sinks": [self._sink(group, name, relay.status) for name, relay in group.relays.items()],
             "problems": _words(group),
         }
 
@@ -135,9 +136,8 @@ class StatusView:
             "blocked": recorder.books.blocked,
         }
 
-    def _sink(self, group: Group, name: str) -> SinkStatus:
-        relay = group.relays[name].status
-        entry: SinkEntry = self._config().sink(name)
+    def _sink(self, group: Group, name: str, relay: RelayStatus) -> SinkStatus:
+        entry: SinkEntry = group.whole.sink(name)
         return {
             "name": name,
             "type": entry.type,

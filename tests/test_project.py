@@ -29,7 +29,7 @@ IMPORT_RULE = {
     "units": ("errors",),
     "capture": ("capture", "errors"),
     "events": ("events", "capture", "errors"),
-    "outbox": ("outbox", "capture.index", "capture.change", "errors"),
+    "outbox": ("outbox", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "sinks": ("sinks", "errors", "units"),
     "subscribe": ("subscribe", "events", "errors"),
@@ -41,6 +41,7 @@ IMPORT_RULE = {
 MAP = (
     "agent",
     "operator_signals",
+    "reload",
     "group",
     "wiring",
     "epochs",

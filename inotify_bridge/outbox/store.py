@@ -10,11 +10,12 @@ from __future__ import annotations
 import contextlib
 import secrets
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
 from inotify_bridge.capture.index import Key, Row, Writes
+from inotify_bridge.capture.port import Volume
 from inotify_bridge.errors import StoreError
 from inotify_bridge.outbox.database import damage, explained, open_writer
 from inotify_bridge.outbox.directory import set_aside
@@ -243,6 +244,20 @@ class Store:
             self._noted_at = now
             note.write(self._epoch, self._last_sequence)
 
+    def volumes(self) -> dict[bytes, Volume]:
+        """What the roots were when they were noted last, by their keys."""
+        with explained(self.path):
+            rows = self._connection.execute("SELECT key, file_system, inode FROM roots").fetchall()
+        return {key: Volume(file_system, int(inode)) for key, file_system, inode in rows}
+
+    def note_volumes(self, volumes: Mapping[bytes, Volume]) -> None:
+        """Keep what the roots are; committed when it returns."""
+        with self._transaction():
+            self._connection.executemany(
+                "INSERT OR REPLACE INTO roots (key, file_system, inode) VALUES (?,?,?)",
+                [(key, volume.file_system, str(volume.inode)) for key, volume in volumes.items()],
+            )
+
     def mint_epoch(self, source: str, later_than: str = "") -> str:
         """
         Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first.
@@ -261,6 +276,7 @@ class Store:
             self._note.write(self._epoch, self._last_sequence, floor=epoch)
         with self._transaction():
             self._index.clear()
+            self._connection.execute("DELETE FROM roots")
             self._set_meta(epoch=epoch, last_sequence=0, source=source)
         self._epoch, self._last_sequence, self._source = epoch, 0, source
         self.doubt = ""
@@ -316,6 +332,11 @@ class Store:
         return freed
 
     # The sinks
+
+    @property
+    def sinks(self) -> list[str]:
+        """Those that have a watermark."""
+        return sorted(self._watermarks)
 
     def set_sinks(self, names: Iterable[str]) -> list[str]:
         """
