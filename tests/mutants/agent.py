@@ -130,6 +130,27 @@ def _offers_jump_ahead(patch: Patch) -> None:
         return self._offered.popleft() if self._offered else None
 
 
+def _parked_sent_again(patch: Patch) -> None:
+    """What was offered before a message was parked is sent after it, the message itself under its number."""
+    from inotify_bridge.outbox.relay import Relay
+
+    @patch.instead_of(Relay, "_park")
+    def park(original: Any, self: Any, *arguments: Any) -> None:
+        offered = list(self._offered)
+        original(self, *arguments)
+        self._offered.extend(offered)
+
+
+def _stop_waits(patch: Patch) -> None:
+    """A stop that comes just before a wait is not heard by it: the last attempt is never made."""
+    from inotify_bridge.outbox.relay import Relay
+
+    @patch.instead_of(Relay, "_back_off")
+    def back_off(original: Any, self: Any) -> None:
+        self._hurried = self._stopping.is_set()
+        original(self)
+
+
 def _offers_unbounded(patch: Patch) -> None:
     """A relay keeps everything that it is offered, also while its broker takes nothing."""
     from inotify_bridge.outbox.relay import Relay
@@ -195,6 +216,18 @@ MUTANTS = (
         "R2",
         _parked_forgotten,
         f"{_RELAY}::test_rejected_is_parked_and_replaced",
+    ),
+    Mutant(
+        "parked message sent again",
+        "R5",
+        _parked_sent_again,
+        "tests/promises/test_parking.py::test_what_was_offered_before_is_not_sent_after",
+    ),
+    Mutant(
+        "stop not heard",
+        "R6",
+        _stop_waits,
+        "tests/promises/test_stops.py::test_a_stop_between_a_failure_and_its_wait",
     ),
     Mutant(
         "offers unbounded",

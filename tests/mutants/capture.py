@@ -190,6 +190,15 @@ def _queue_unbounded(patch: Patch) -> None:
         return room
 
 
+def _calls_behind_reads(patch: Patch) -> None:
+    """Calls wait behind reads: a recorder that takes none serves nobody, and the relays wait for it."""
+    from inotify_bridge.capture.notifier import Inbox
+
+    @patch.instead_of(Inbox, "call")
+    def call(original: Any, self: Any, act: Any) -> None:
+        self.put(act)
+
+
 def _barrier_at_once(patch: Patch) -> None:
     """A barrier passes when it is asked for."""
     from inotify_bridge.capture.notifier import Notifier
@@ -263,6 +272,12 @@ MUTANTS = (
         "R13",
         _queue_unbounded,
         "tests/promises/test_bounds.py::test_reading_pauses_at_the_bound",
+    ),
+    Mutant(
+        "blocked recorder serves nobody",
+        "R13",
+        _calls_behind_reads,
+        "tests/promises/test_parking.py::test_a_full_journal_takes_parked_messages",
     ),
     Mutant(
         "barrier answered at once",

@@ -24,7 +24,7 @@ class _StopsAtTheFirstError(Watcher):
         super().error(reason)
         if len(self.errors) == 1:
             self._broker.start()
-            self.relay[0].stop(soon())
+            self.relay[0].stop(soon(15.0))
 
 
 def test_a_stop_between_a_failure_and_its_wait() -> None:
