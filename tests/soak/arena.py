@@ -22,6 +22,7 @@ from tests.soak.work import Work
 GROUP: Final = "g"
 SINK: Final = "sink"
 
+_PROJECT: Final = Path(__file__).parents[2]
 _JOURNAL: Final = "24MiB"
 _END_SECONDS: Final = 90.0
 _READY_SECONDS: Final = 10.0
@@ -53,14 +54,17 @@ class Arena:
         self.oracle = Oracle()
         self.reader: Reader = far.reader(self.oracle.take, scratch)
         self.work = Work(ground.root / "work", ground.outside, ground.root / "filler", seed)
-        self._expected: list[tuple[str, str, int]] = []
+        self._expected: list[tuple[str, Callable[[], int], int]] = []
         jumps = far.clock_may_jump and not clock.missing()
         self._clock = clock.Clock(scratch / "clock") if jumps else None
         self._polls = 0
         self._log_read = 0
         self.agent = AgentProcess(scratch, self._config(), prefix=ground.prefix)
+        # Whoever enters a mount namespace is at its top: the checkout has to be found otherwise.
+        self.agent.environment["PYTHONPATH"] = os.fspath(_PROJECT)
         if self._clock is not None:
-            self.agent.patch, self.agent.environment = clock.PATCH, self._clock.environment
+            self.agent.patch = clock.PATCH
+            self.agent.environment |= self._clock.environment
 
     def close(self) -> None:
         """End everything that it has started itself."""
@@ -75,14 +79,14 @@ class Arena:
         """Of every kind."""
         return sum(count for name, count in self.happened.items() if name.startswith("broker: "))
 
-    def expect(self, fault: str, notice: str) -> None:
-        """A fault begins, which has happened if the stream tells of it by such a notice until it is still."""
-        self._expected.append((fault, notice, self.oracle.notices[notice]))
+    def expect(self, fault: str, count: Callable[[], int]) -> None:
+        """A fault begins, which has happened if the stream has more of something when it is still again."""
+        self._expected.append((fault, count, count()))
 
     def count_expected(self) -> None:
         """The stream has told everything."""
-        for fault, notice, before in self._expected:
-            self.happened[fault] += self.oracle.notices[notice] > before
+        for fault, count, before in self._expected:
+            self.happened[fault] += count() > before
         self._expected.clear()
 
     # -- the agent

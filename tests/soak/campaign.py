@@ -164,7 +164,7 @@ class Campaign:
 
     def _blows(self, arena: Arena) -> list[str]:
         chance = arena.chance
-        names = [chance.choice(list(BLOWS)) for _ in range(chance.choice((0, 1, 1, 2)))]
+        names = chance.sample(list(BLOWS), chance.choice((0, 1, 1, 2)))
         if self._behind(arena.happened["SIGKILL"]):
             names.append("killed")
         if self._behind(arena.oracle.resyncs["overflow"]):
@@ -240,6 +240,7 @@ class Campaign:
     def _check(self, arena: Arena) -> None:
         if arena.oracle.wrong:
             raise Violation("the stream broke its promise")
+        assert arena.reader.alive, "the reader has died"
 
     # -- the table
 

@@ -35,10 +35,41 @@ _FULL: Final = "cannot be committed"
 def killed(arena: Arena) -> None:
     """SIGKILL at some moment of work or of a start; what happens while it is down is found later."""
     arena.pause(0.1, 2.0)
+    _kill(arena)
+    arena.pause(0.0, 1.0)
+    arena.agent.start(ready=False)
+
+
+def _kill(arena: Arena) -> None:
     arena.live()
     if arena.end_agent(signal.SIGKILL, -signal.SIGKILL):
         arena.happened["SIGKILL"] += 1
-    arena.pause(0.0, 1.0)
+
+
+def state_lost(arena: Arena) -> None:
+    """The database is gone when the agent starts: a new epoch."""
+    _other_state(arena, "state lost", arena.ground.lose_database)
+
+
+def state_damaged(arena: Arena) -> None:
+    """The database is garbage when the agent starts: a new epoch."""
+    _other_state(arena, "state damaged", arena.ground.damage_database)
+
+
+def state_rolled_back(arena: Arena) -> None:
+    """The database is an older one when the agent starts, kept the last time: a new epoch."""
+    _kill(arena)
+    if arena.ground.keep_database():
+        _other_state(arena, "state rolled back", arena.ground.restore_database)
+    else:
+        arena.agent.start(ready=False)
+
+
+def _other_state(arena: Arena, name: str, change: Callable[[], None]) -> None:
+    if arena.agent.alive:
+        _kill(arena)
+    arena.expect(name, lambda: len(arena.oracle.epochs))
+    change()
     arena.agent.start(ready=False)
 
 
@@ -202,7 +233,7 @@ def _journal_is_stuck(arena: Arena, since: int) -> bool:
 @contextlib.contextmanager
 def root_unmounted(arena: Arena) -> Iterator[None]:
     """What was watched is gone; at its place is an empty directory."""
-    arena.expect("root unmounted", "root_lost")
+    arena.expect("root unmounted", lambda: arena.oracle.notices["root_lost"])
     arena.ground.unmount()
     yield
     arena.ground.mount()
@@ -211,7 +242,7 @@ def root_unmounted(arena: Arena) -> Iterator[None]:
 @contextlib.contextmanager
 def root_mounted_over(arena: Arena) -> Iterator[None]:
     """Another file system hides what was watched."""
-    arena.expect("root mounted over", "root_lost")
+    arena.expect("root mounted over", lambda: arena.oracle.notices["root_lost"])
     arena.ground.mount_over()
     yield
     arena.ground.unmount()
@@ -220,7 +251,7 @@ def root_mounted_over(arena: Arena) -> Iterator[None]:
 @contextlib.contextmanager
 def watches_limited(arena: Arena) -> Iterator[None]:
     """There are no more watches to be had; what is new is polled."""
-    arena.expect("watch limit", "coverage_degraded")
+    arena.expect("watch limit", lambda: arena.oracle.notices["coverage_degraded"])
     arena.ground.limit_watches(arena.chance.choice((3, 20, 60)))
     yield
     arena.ground.limit_watches(MANY_WATCHES)
@@ -232,6 +263,9 @@ BLOWS: Final[dict[str, Blow]] = {
     "overflow": overflow,
     "reloaded": reloaded,
     "connection_reset": connection_reset,
+    "state_lost": state_lost,
+    "state_damaged": state_damaged,
+    "state_rolled_back": state_rolled_back,
     "burst": burst,
     "clock_jumped": clock_jumped,
 }

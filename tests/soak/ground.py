@@ -14,7 +14,7 @@ from typing import Final, Self
 from tests.kernel.namespaces import Mounts, set_watches
 from tests.waiting import eventually
 
-STATE_BYTES: Final = 64 * 1024**2
+STATE_BYTES: Final = 128 * 1024**2
 MANY_WATCHES: Final = 100_000
 
 _EVERYBODY: Final = "0 0 4294967295\n"
@@ -41,6 +41,7 @@ class Ground:
         self.watched = self._top / "watched"
         self.state = self._top / "state"
         self._real = self._top / "real"
+        self._kept: dict[str, bytes] = {}
 
     def __enter__(self) -> Self:
         for path in (self.watched, self.state, self._real / "root" / "work", self._real / "root" / "filler"):
@@ -95,14 +96,53 @@ class Ground:
 
     def fill_state(self) -> None:
         """No block is left in the state directory."""
-        with (self._mounts.at(self.state) / "filler").open("ab", buffering=0) as filler:
+        with (self._inside / "filler").open("ab", buffering=0) as filler:
             for size in (1024**2, 4096):
                 while _written(filler.fileno(), size):
                     pass
 
     def free_state(self) -> None:
         """The blocks are there again."""
-        (self._mounts.at(self.state) / "filler").unlink(missing_ok=True)
+        (self._inside / "filler").unlink(missing_ok=True)
+
+    def lose_database(self) -> None:
+        """The agent's database is gone; what is beside it stays. Nobody may have it open, here and below."""
+        for file in self._database():
+            file.unlink()
+
+    def damage_database(self) -> None:
+        """Its first page is garbage; what an agent has set aside for that before goes."""
+        known = {*self._database(), *self._inside.glob("*.note"), *self._inside.glob("lock")}
+        for file in set(self._inside.iterdir()) - known:
+            file.unlink()
+        for file in self._inside.glob("*.db"):
+            with file.open("r+b") as database:
+                database.write(b"\xa5" * 4096)
+
+    def keep_database(self) -> bool:
+        """Keep a copy for later, as a backup would. Returns whether there was one already, which stays."""
+        if self._kept:
+            return True
+        self._kept = {file.name: file.read_bytes() for file in self._database() if file.suffix != ".db-shm"}
+        return False
+
+    def restore_database(self) -> None:
+        """The copy takes the place of what is there, in the same file."""
+        for file in self._database():
+            if file.suffix == ".db":
+                file.write_bytes(self._kept.get(file.name, b""))
+            else:
+                file.unlink()
+        for name, content in self._kept.items():
+            (self._inside / name).write_bytes(content)
+        self._kept = {}
+
+    @property
+    def _inside(self) -> Path:
+        return self._mounts.at(self.state)
+
+    def _database(self) -> list[Path]:
+        return [file for file in self._inside.iterdir() if file.suffix in (".db", ".db-wal", ".db-shm")]
 
     def limit_watches(self, count: int) -> None:
         """So many watches may the agent have, with those that it has."""

@@ -45,6 +45,11 @@ class Reader(ABC):
         """Begin, on a thread of its own."""
         self._thread.start()
 
+    @property
+    def alive(self) -> bool:
+        """Whether it reads, or waits for the broker."""
+        return self._thread.is_alive()
+
     def close(self) -> None:
         """End it."""
         self._ending.set()
