@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from inotify_bridge.capture.change import Item, Notice
 from inotify_bridge.capture.model import Batch
+from inotify_bridge.capture.port import Volume
 from inotify_bridge.errors import StoreError
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
@@ -99,6 +100,7 @@ class Books:
         self._pruned_at = 0.0
         self._unwritten = ""
         self._proved = False
+        self._volumes: Mapping[bytes, Volume] = store.volumes()
 
     # -- from any thread
 
@@ -207,6 +209,16 @@ class Books:
         if self.store.live_bytes and (self.blocked or now - self._pruned_at >= ACKNOWLEDGE):
             self._pruned_at = now
             self._prune()
+
+    def note_volumes(self, volumes: Mapping[bytes, Volume]) -> None:
+        """Keep what the roots are, where that has changed."""
+        if volumes != self._volumes:
+            try:
+                self.store.note_volumes(volumes)
+            except StoreError as error:
+                self._not_written("a start after this may not notice another root", error)
+                return
+            self._volumes = dict(volumes)
 
     def rewind(self, sink: str, position: Position) -> None:
         """A sink is sent everything after a position again: what it confirmed of it counts no more."""

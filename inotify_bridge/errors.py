@@ -7,7 +7,8 @@ Every error that a person may see.
     ├── UnavailableError            exit 69   a service that is needed is not there (EX_UNAVAILABLE)
     │   └── SinkUnavailable                   not connected now: the relay backs off and connects again
     │       └── SinkMisconfigured             an operator has to act, retrying alone will hardly help
-    └── StoreError                            the state database cannot be used
+    ├── StoreError                            the state database cannot be used
+    └── EpochEnded                            the stream begins a new epoch
 
 An error carries what happened and, where there is one, a hint: what to do about it. The command line prints
 both on one line; secrets never stand in either.
@@ -82,6 +83,19 @@ class StoreError(BridgeError):
     """
 
     def __init__(self, message: str, hint: str = "", reason: str = "other") -> None:
+        super().__init__(message, hint)
+        self.reason = reason
+
+
+class EpochEnded(BridgeError):
+    """
+    The stream cannot go on in its epoch.
+
+    Args:
+        reason: why, one of `metrics.EPOCH_REASONS`.
+    """
+
+    def __init__(self, message: str, hint: str, reason: str) -> None:
         super().__init__(message, hint)
         self.reason = reason
 

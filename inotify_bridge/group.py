@@ -18,13 +18,13 @@ from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.capture.reconciler import Reason
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import begin_epoch, open_store, set_sinks
-from inotify_bridge.errors import ConfigError, EpochEnded, SinkUnavailable, StoreError, UnavailableError
+from inotify_bridge.errors import EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
-from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.reload import needs_epoch, sinks_to_end
+from inotify_bridge.signalled import Signalled
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
 from inotify_bridge.threads import Threads, build_threads
 from inotify_bridge.wiring import context_of as context_of
@@ -46,7 +46,7 @@ _log = logging.getLogger("inotify_bridge.group")
 MakeSink = Callable[[SinkEntry, SinkContext], Sink]
 
 
-class Group:
+class Group(Signalled):
     """
     A running watch group. `start` and `stop` come from one thread, everything else from any.
 
@@ -119,9 +119,9 @@ class Group:
             self._begin_epoch("changed")
         return reason
 
-    def _begin_epoch(self, why: str) -> str:
+    def _begin_epoch(self, why: str, later_than: str = "") -> str:
         identity = identity_of(self.source, self.config)
-        epoch = begin_epoch(self.store, identity, why, self.config.name, self._metrics)
+        epoch = begin_epoch(self.store, identity, why, self.config.name, self._metrics, later_than)
         self._epoch_due = False
         return epoch
 
@@ -322,8 +322,7 @@ class Group:
 
     def _restart_with_epoch(self, old: Threads, ended: EpochEnded) -> None:
         if self._ended(old):
-            identity = identity_of(self.source, self.config)
-            begin_epoch(self.store, identity, ended.reason, self.config.name, self._metrics)
+            self._begin_epoch(ended.reason)
             self._go_on("root")
 
     def _end_relays(self, names: list[str], timeout: float = _JOIN) -> None:
@@ -348,8 +347,7 @@ class Group:
             self.store.skip_all()
             end = self.store.end
             try:
-                identity = identity_of(self.source, self.config)
-                begin_epoch(self.store, identity, "sink_ahead", self.config.name, self._metrics, epoch)
+                self._begin_epoch("sink_ahead", epoch)
             finally:
                 for relay in self.relays.values():
                     relay.skip(end)
@@ -383,23 +381,6 @@ class Group:
 
     # -- operator signals
 
-    def resync(self, path: bytes | None) -> None:
-        """Compare a directory, or everything, with what was published."""
-        if self._threads is not None:
-            self._threads.recorder.resync(path)
-
-    def barrier(self, timeout: float) -> Position:
-        """
-        Wait until everything whose system call has returned is in the journal.
-
-        Raises:
-            UnavailableError: it was not within `timeout` seconds.
-        """
-        assert self._threads is not None
-        if not self._threads.notifier.barrier().passed.wait(timeout):
-            raise UnavailableError(f"group {self.config.name}: the barrier did not pass within {timeout:g} s")
-        return self.store.end
-
     def new_epoch(self, timeout: float) -> str:
         """
         End the epoch and begin another with a full snapshot, which every sink gets after what is recorded.
@@ -422,51 +403,7 @@ class Group:
             finally:
                 self._go_on("requested")
 
-    def parked(self) -> list[Parked]:
-        """The messages that wait for an operator. Raises: see `desk.Desk`, for all of these."""
-        return self.recorder.desk.parked()
-
-    def retry_parked(self, sink: str | None, position: Position | None) -> int:
-        """Publish the present state of their paths; see `desk.Desk.retry`."""
-        return self.recorder.desk.retry(sink, position)
-
-    def drop_parked(self, sink: str | None, position: Position | None) -> int:
-        """Forget parked messages; see `desk.Desk.drop`."""
-        return self.recorder.desk.drop(sink, position)
-
-    def replay(self, sequence: int, sink: str | None) -> Position:
-        """
-        Have messages of the present epoch sent again, to one sink or to all; see `desk.Desk.replay`.
-
-        Raises:
-            ConfigError: there is no such sink or message.
-            UnavailableError: the message is not kept any more.
-        """
-        if sink is not None and sink not in self.relays:
-            raise ConfigError(
-                f"group {self.config.name} has no sink '{sink}'", "one of " + ", ".join(self.relays)
-            )
-        meant = {name: relay.rewind for name, relay in self.relays.items() if sink in (None, name)}
-        return self.recorder.desk.replay(sequence, meant)
-
     # -- what it is
-
-    @property
-    def store(self) -> Store:
-        """The group's store, once it was started."""
-        assert self._store is not None
-        return self._store
-
-    @property
-    def started(self) -> bool:
-        """Whether `start` has come so far."""
-        return self._threads is not None
-
-    @property
-    def recorder(self) -> Recorder:
-        """The present recorder."""
-        assert self._threads is not None
-        return self._threads.recorder
 
     def lag(self, sink: str) -> int:
         """Messages that a sink has not confirmed; 0 where a reload has ended it."""

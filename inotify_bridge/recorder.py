@@ -24,8 +24,9 @@ from inotify_bridge.capture.model import Batch
 from inotify_bridge.capture.notifier import TURN_SECONDS, Barrier, Chunk, Entry, Inbox, MountsChanged
 from inotify_bridge.capture.reconciler import Reason, Reconciler
 from inotify_bridge.desk import Desk
-from inotify_bridge.errors import StoreError
+from inotify_bridge.errors import EpochEnded, StoreError
 from inotify_bridge.events.digest import Digest
+from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.notices import tell
 from inotify_bridge.outbox.store import Position, Store
@@ -294,6 +295,13 @@ class Recorder:
         if now >= self._count_at:
             self._count_at = now + _COUNT
             self._count()
+            self.books.note_volumes(self._reconciler.volumes)
+        if committed and (root := self._reconciler.replaced_root) is not None:
+            raise EpochEnded(
+                f"the root {encode_name(root.place)} is another directory than before the restart",
+                "nothing is taken for deleted; is the right volume mounted?",
+                "root",
+            )
         return committed
 
     def _record_now(self) -> bool:

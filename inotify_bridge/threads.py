@@ -46,7 +46,13 @@ def build_threads(
     inotify = instance()
     inbox = Inbox(whole.capture.queue_max_bytes)
     notifier = Notifier(inotify, inbox, f"notifier-{config.name}", lambda error: died("notifier", error))
-    reconciler = Reconciler(KernelFileSystem(inotify), store, roots_of(config), options_of(whole, config))
+    reconciler = Reconciler(
+        KernelFileSystem(inotify),
+        store,
+        roots_of(config),
+        options_of(whole, config),
+        volumes=store.volumes(),
+    )
     recorder = Recorder(
         stream_of(whole, config),
         inbox,

@@ -46,6 +46,7 @@ MAP = (
     "wiring",
     "epochs",
     "threads",
+    "signalled",
     "recorder",
     "books",
     "desk",

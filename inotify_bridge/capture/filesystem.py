@@ -18,7 +18,7 @@ from collections.abc import Iterator, Mapping
 from inotify_bridge.capture.change import Stat
 from inotify_bridge.capture.constants import BLIND_FILE_SYSTEMS
 from inotify_bridge.capture.inotify import Inotify
-from inotify_bridge.capture.port import Handle, Identity
+from inotify_bridge.capture.port import Handle, Identity, Volume
 
 _SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5.1
 _RESOLVE_NO_SYMLINKS = 0x04
@@ -149,6 +149,11 @@ class KernelFileSystem:
             return ""
         magic: int = ctypes.c_long.from_buffer(buffer).value
         return BLIND_FILE_SYSTEMS.get(magic & 0xFFFFFFFF, "")
+
+    def volume(self, handle: Handle) -> Volume:
+        """See `port.FileSystem`."""
+        file_system = os.fstatvfs(_fd(handle)).f_fsid
+        return Volume(f"{file_system:016x}" if file_system else "", handle.identity.inode)
 
 
 def _stat(seen: os.stat_result, target: bytes | None) -> Stat:

@@ -20,6 +20,19 @@ class Identity(NamedTuple):
     inode: int
 
 
+class Volume(NamedTuple):
+    """
+    Identity of a directory that outlives the process and the boot, where `Identity` does not.
+
+    Args:
+        file_system: of its file system (statvfs(3) f_fsid, hexadecimal); empty where it has none that lasts.
+        inode: its number there.
+    """
+
+    file_system: str
+    inode: int
+
+
 class Handle(Protocol):
     """An open directory. Holding one pins its inode and its mount: hold it for one batch only."""
 
@@ -77,6 +90,9 @@ class FileSystem(Protocol):
 
     def blind(self, handle: Handle) -> str:
         """Name of the file system where inotify does not see every change (NFS, FUSE …), or empty."""
+
+    def volume(self, handle: Handle) -> Volume:
+        """What a directory is told by after a restart."""
 
     def monotonic(self) -> float:
         """Seconds; the clock of the notifier's reads."""

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 
 from inotify_bridge.capture.change import Change
 from inotify_bridge.capture.constants import IN_MODIFY
@@ -27,7 +28,7 @@ from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.links import Links
 from inotify_bridge.capture.model import BATCH_BYTES, Batch, Model
 from inotify_bridge.capture.options import Options, Root
-from inotify_bridge.capture.port import FileSystem, Handle
+from inotify_bridge.capture.port import FileSystem, Handle, Volume
 from inotify_bridge.capture.reads import Reads
 from inotify_bridge.capture.ready import Ready
 from inotify_bridge.capture.renames import Renames
@@ -64,6 +65,7 @@ class Reconciler:
         roots: Sequence[Root],
         options: Options,
         batch_bytes: int = BATCH_BYTES,
+        volumes: Mapping[bytes, Volume] = MappingProxyType({}),
     ) -> None:
         self._port = port
         self._index = index
@@ -81,7 +83,7 @@ class Reconciler:
         self._polls = Scan("poll", deep=True, audit=True)
         self._rescans = Scan("scan", deep=True, audit=False)
         self._renames = Renames()
-        self._roots = Roots(self._model, self._judge, port, self._coverage, self._root_found)
+        self._roots = Roots(self._model, self._judge, port, self._coverage, volumes, self._root_found)
         self._hints = Hints(
             self._model, self._judge, self._doors, port, self._renames, lambda _: self._check_roots_soon()
         )
@@ -110,7 +112,8 @@ class Reconciler:
 
     def start(self, reason: Reason = "start") -> None:
         """Begin: watch every root, and list it all. A root that is missing is lost until it comes."""
-        self._model.silent = not self._options.snapshot and reason == "start"
+        anew = reason in ("start", "state_lost", "root")
+        self._model.silent = not self._options.snapshot and anew
         self._resyncs.request(reason, self._model.tree.roots)
         self._roots.check_all()
 
@@ -331,6 +334,16 @@ class Reconciler:
     def records_read(self) -> Counter[int]:
         """How many records of each mask were taken; who has counted them may `clear` it."""
         return self._reads.counts
+
+    @property
+    def volumes(self) -> Mapping[bytes, Volume]:
+        """What the roots are that were found, by `tree.Root.key`: to be given to the next life."""
+        return self._roots.volumes
+
+    @property
+    def replaced_root(self) -> TreeRoot | None:
+        """A root that is another directory than in the life before: only a new epoch can go on with it."""
+        return self._roots.replaced
 
     @property
     def watches(self) -> int:

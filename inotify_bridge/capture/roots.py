@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from inotify_bridge.capture.coverage import Coverage, name_of
 from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.model import Model
-from inotify_bridge.capture.port import FileSystem, Handle, Identity
+from inotify_bridge.capture.port import FileSystem, Handle, Identity, Volume
 from inotify_bridge.capture.tree import Directory, Root, walk
 
 CHECK_INTERVAL = 2.0
@@ -25,6 +25,7 @@ class Roots:
     Checks roots. Used by the recorder's thread only.
 
     Args:
+        before: what the roots were when the process that filled the index ended, by `tree.Root.key`.
         found: called with a root that is there (again), watched and not yet scanned.
     """
 
@@ -34,9 +35,15 @@ class Roots:
         judge: Judge,
         port: FileSystem,
         coverage: Coverage,
+        before: Mapping[bytes, Volume],
         found: Callable[[Root], None],
     ) -> None:
         self.due = 0.0
+        self.volumes: dict[bytes, Volume] = {}
+        """What the roots are that were found in this life."""
+        self.replaced: Root | None = None
+        """One that is another directory than before the start: what the index holds of it says nothing."""
+        self._volumes_before = before
         self._model = model
         self._judge = judge
         self._port = port
@@ -82,7 +89,7 @@ class Roots:
             self._found(twin)
 
     def _compare(self, root: Root, handle: Handle) -> None:
-        if root.lost and not self._acceptable(root, handle):
+        if root.lost and not (self._acceptable(root, handle) and self._same_volume(root, handle)):
             self._lose(root, errno.ESTALE)
             return
         try:
@@ -134,7 +141,20 @@ class Roots:
         except OSError:
             return False
 
+    def _same_volume(self, root: Root, handle: Handle) -> bool:
+        """
+        Whether a root with known contents, not seen in this life yet, is the directory it was in the last.
+        """
+        before = self._volumes_before.get(root.key)
+        if not root.kids or root.key in self.volumes or before is None or not before.file_system:
+            return True
+        if self._port.volume(handle) == before:
+            return True
+        self.replaced = root
+        return False
+
     def _take(self, root: Root, handle: Handle) -> None:
+        self.volumes[root.key] = self._port.volume(handle)
         self._before[root] = handle.identity
         root.lost = False
         root.blind = self._port.blind(handle)

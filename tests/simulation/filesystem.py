@@ -7,7 +7,7 @@ import stat
 from collections.abc import Callable, Iterator
 
 from inotify_bridge.capture.change import Stat
-from inotify_bridge.capture.port import Handle, Identity
+from inotify_bridge.capture.port import Handle, Identity, Volume
 from tests.simulation.tree import DEVICE, Dentry, Inode, Tree, no
 
 _READ, _SEARCH = 0o400, 0o100
@@ -123,6 +123,9 @@ class SimulatedFileSystem:
         except OSError as error:
             if error.errno != errno.EINVAL:
                 raise
+
+    def volume(self, handle: Handle) -> Volume:
+        return Volume("", handle.identity.inode)
 
     def blind(self, handle: Handle) -> str:
         return ""
