@@ -192,11 +192,15 @@ def test_an_earlier_minor_version_is_brought_up(tmp_path: Path, monkeypatch: pyt
     this one made of it; and a later minor version is left as it is.
     """
     path = tmp_path / "group.db"
-    with monkeypatch.context() as earlier:
-        earlier.setattr(database, "MIGRATIONS", ())
-        epoch = lived(path)
-        assert version(path) == 0
+    epoch = lived(path)
+    connection = sqlite3.connect(path)
+    connection.executescript("DROP TABLE roots; UPDATE meta SET value = 0 WHERE key = 'schema_minor'")
+    assert tables(connection) == tables_of_the_first_release()
+    connection.close()
     assert lived(path) == epoch
+    connection = sqlite3.connect(path)
+    assert tables_of_the_first_release().items() <= tables(connection).items(), "a change that is no addition"
+    connection.close()
     assert version(path) == len(database.MIGRATIONS) > 0
     with monkeypatch.context() as earlier:
         earlier.setattr(database, "MIGRATIONS", ())
@@ -206,6 +210,21 @@ def test_an_earlier_minor_version_is_brought_up(tmp_path: Path, monkeypatch: pyt
     connection.close()
     assert lived(path) == epoch
     assert version(path) == 99
+
+
+def tables(connection: sqlite3.Connection) -> dict[str, str]:
+    """How each table and index was made."""
+    return dict(connection.execute("SELECT name, sql FROM sqlite_schema WHERE sql IS NOT NULL"))
+
+
+def tables_of_the_first_release() -> dict[str, str]:
+    """The same of version 1.0."""
+    connection = sqlite3.connect(":memory:")
+    connection.executescript((Path(database.__file__).parent / "schema.sql").read_text())
+    try:
+        return tables(connection)
+    finally:
+        connection.close()
 
 
 def version(path: Path) -> int:
