@@ -306,6 +306,8 @@ class Group(Signalled):
         """
         if error.reason == "replaced":
             self._give_up(str(error))
+            for relay in self.relays.values():
+                relay.abort()
             return
         time.sleep(_STORE_PAUSE)
         if not self._ended(old):

@@ -295,6 +295,7 @@ class Recorder:
         if now >= self._count_at:
             self._count_at = now + _COUNT
             self._count()
+            self.books.store.check_ours()
             self.books.note_volumes(self._reconciler.volumes)
         if committed and (root := self._reconciler.replaced_root) is not None:
             raise EpochEnded(

@@ -173,9 +173,9 @@ class Store:
     def close(self) -> None:
         """Close the database; remove it where it was private. Readers are closed before. Idempotent."""
         if self._note is not None and not self.doubt and not self._closed:
-            with contextlib.suppress(
-                StoreError
-            ):  # the next start finds a database that is further than it says
+            # Where it is not written the next start finds a database that is further than it says.
+            with contextlib.suppress(StoreError):
+                self._fence.check()
                 self._note.write(self._epoch, self._last_sequence, clean=True)
         self._closed = True
         self._connection.close()
@@ -242,6 +242,7 @@ class Store:
             return
         if (now := time.monotonic()) - self._noted_at >= _NOTE_SECONDS:
             self._noted_at = now
+            self._fence.check()
             note.write(self._epoch, self._last_sequence)
 
     def volumes(self) -> dict[bytes, Volume]:
