@@ -36,6 +36,8 @@ def consume(messages: Iterable[Received], replicas: Replicas) -> None:
         for source in lost - asked:
             ask_for_snapshot(source)
         asked = lost
+    for source in detector.finish() - asked:
+        ask_for_snapshot(source)
 
 
 def shown(messages: Iterable[Received], replicas: Replicas) -> Iterator[Received]:
@@ -51,5 +53,5 @@ def shown(messages: Iterable[Received], replicas: Replicas) -> Iterator[Received
 
 
 def ask_for_snapshot(source: str) -> None:
-    """Only an operator can have one made, so far: restart the agent, where it has no state directory."""
+    """Only an operator can have one made: `inotify-bridge resync GROUP --snapshot`."""
     print(f"{source}: something was lost, nothing is applied until the next epoch", file=sys.stderr)

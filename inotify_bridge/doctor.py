@@ -18,6 +18,7 @@ from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.config import Config, RootPath, State, WatchGroup
 from inotify_bridge.config.rules import why_unreachable
+from inotify_bridge.sinks.registry import inspect as inspect_sink
 
 _SCAN_SECONDS: Final = 2.0  # for the descriptors of other processes
 _QUEUE_EVENTS: Final = 16_384  # the kernel's default
@@ -90,6 +91,7 @@ def examine(config: Config | None, seconds: float = 10.0, proc: str = "/proc") -
     yield from _instance()
     if config is not None:
         yield from _state(config.state, len(groups))
+        yield from _sinks(config)
     yield from _clock(config.state.dir if config is not None else None)
 
 
@@ -313,6 +315,13 @@ def _state(state: State, groups: int) -> Iterator[Finding]:
         yield Finding("warning", subject, detail, "lower state.max_bytes or make room")
     else:
         yield Finding("ok", subject, detail)
+
+
+def _sinks(config: Config) -> Iterator[Finding]:
+    for entry in config.sinks:
+        lack = inspect_sink(entry.type, entry.options)
+        if lack is not None:
+            yield Finding("failed", f"sink {entry.name}", lack.message, lack.hint)
 
 
 def _clock(directory: bytes | None) -> Iterator[Finding]:

@@ -45,6 +45,7 @@ class StatusView:
         self._started_at = time.time()
         self._loaded_at = self._started_at
         self._reload: ReloadStatus | None = None
+        self._start_over = False
 
     def reloaded(self, error: str | None) -> None:
         """Note a reload that succeeded, or why it did not."""
@@ -68,8 +69,16 @@ class StatusView:
         ] or self._none_yet()
 
     def started(self) -> list[str]:
-        """See `web.view.AgentView`."""
-        return self.ready()
+        """See `web.view.AgentView`. Once it was said, it stays so: a reload is no start."""
+        if not self._start_over:
+            waiting = [
+                f"group {group.config.name}: not every directory is watched or polled yet"
+                for group in self._groups()
+                if not group.started or not group.recorder.snapshot_done.is_set()
+            ] or self._none_yet()
+            self._start_over = not waiting
+            return waiting
+        return []
 
     def _none_yet(self) -> list[str]:
         return [] if len(self._groups()) == len(self._config().watch_groups) else ["starting"]

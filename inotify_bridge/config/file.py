@@ -60,7 +60,7 @@ def load(
 
     Args:
         environ: the environment for ``${VAR}``; None: that of the process.
-        reach: roots that cannot be reached now are errors too.
+        reach: roots and sinks that cannot be reached now are errors too.
     Raises:
         ConfigErrors: it cannot be read or is wrong; holds every problem.
     """
@@ -225,7 +225,7 @@ class _Inspector:
         )
         yield from rules.violations(parts)
         if self._reach:
-            yield from rules.unreachable(parts.groups)
+            yield from rules.unreachable(parts)
 
     def _texts(self, tree: dict[str, Any], section: str, key: str) -> dict[int, str]:
         """What stands under `key` in the entries of a list, where it is text and known, by index."""

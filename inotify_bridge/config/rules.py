@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from inotify_bridge.capture.filters import Filters
 from inotify_bridge.config.problems import Place, nearest
+from inotify_bridge.sinks.registry import inspect as inspect_sink
 
 if TYPE_CHECKING:
     from inotify_bridge.config.model import Config, Events, SinkEntry, State, WatchGroup
@@ -67,13 +68,17 @@ def violations(parts: Parts) -> Iterator[Violation]:
     yield from _one_source(parts)
 
 
-def unreachable(groups: Mapping[int, WatchGroup]) -> Iterator[Violation]:
-    """Roots that cannot be watched as things stand now. A running agent would wait for them."""
-    for index, group in groups.items():
+def unreachable(parts: Parts) -> Iterator[Violation]:
+    """Roots and sinks that cannot be used as things stand now. A running agent would wait for them."""
+    for index, group in parts.groups.items():
         for position, root in enumerate(group.paths):
             reason = why_unreachable(root.path)
             if reason:
                 yield ("watch_groups", index, "paths", position), *reason
+    for index, entry in parts.sinks.items():
+        lack = inspect_sink(entry.type, entry.options)
+        if lack is not None:
+            yield ("sinks", index), lack.message, lack.hint
 
 
 def notes(config: Config) -> Iterator[str]:

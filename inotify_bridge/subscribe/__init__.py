@@ -18,15 +18,18 @@ Needs nothing but the standard library. A whole consumer, exact under every fail
             for source in lost - asked:
                 ask_for_snapshot(source)
             asked = lost
+        for source in detector.finish() - asked:
+            ask_for_snapshot(source)
 
-`messages` are the broker's, in its order and acknowledged after they were applied; `ask_for_snapshot` asks
-the operator for a snapshot, which comes with each new epoch: a restart of an agent without ``state.dir``
-begins one. A consumer that only wants to know about finished files needs `parse` alone: handle
-``file.written`` and ``file.moved``, and skip an `Event.id` that was there before.
+`messages` are the broker's, in its order and acknowledged after they were applied, or the lines of a file:
+where they end, a hole that is still open is a loss. `ask_for_snapshot` asks the operator for a snapshot,
+which comes with each new epoch: ``inotify-bridge resync GROUP --snapshot`` begins one. A consumer that only
+wants to know about finished files needs `parse` alone: handle ``file.written`` and ``file.moved``, and skip
+an `Event.id` that was there before.
 """
 
 from inotify_bridge.subscribe.event import Entry, Event, parse
-from inotify_bridge.subscribe.gap import Decision, GapDetector, Position
+from inotify_bridge.subscribe.gap import Decision, Gap, GapDetector, Position
 from inotify_bridge.subscribe.replica import Replica
 
-__all__ = ["Decision", "Entry", "Event", "GapDetector", "Position", "Replica", "parse"]
+__all__ = ["Decision", "Entry", "Event", "Gap", "GapDetector", "Position", "Replica", "parse"]

@@ -30,6 +30,19 @@ class Position(NamedTuple):
     sequence: int = 0
 
 
+class Gap(NamedTuple):
+    """
+    A hole in what was received.
+
+    Args:
+        applied: the last event before it.
+        received: the highest behind it, of the same epoch or a later one.
+    """
+
+    applied: Position
+    received: Position
+
+
 class _Stream:
     """
     One source.
@@ -99,6 +112,28 @@ class GapDetector:
         for stream in self._streams.values():
             self._expire(stream)
         return frozenset(source for source, stream in self._streams.items() if not stream.valid)
+
+    def finish(self) -> frozenset[str]:
+        """
+        Nothing more is to come: the end of a file, or of a consumer's run.
+
+        A hole that is open now is not going to be filled, whatever the deadline: it counts as a loss.
+
+        Returns:
+            The sources of which not everything was applied; `gaps` says what is missing.
+        """
+        for stream in self._streams.values():
+            if stream.highest > stream.position:
+                stream.valid = False
+        return self.invalid()
+
+    def gaps(self) -> dict[str, Gap]:
+        """The holes that are open, by source."""
+        return {
+            source: Gap(stream.position, stream.highest)
+            for source, stream in self._streams.items()
+            if stream.highest > stream.position
+        }
 
     def invalidate(self, source: str) -> None:
         """Apply nothing more of a source until its next epoch: its replica was found to be wrong."""

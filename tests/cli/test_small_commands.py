@@ -57,6 +57,22 @@ def test_validate_reports_every_error_of_every_file(tmp_path: Path) -> None:
     assert f"{good}: ok" in ended.out
 
 
+def test_a_sink_that_this_machine_cannot_serve(tmp_path: Path) -> None:
+    """
+    A jsonl file whose directory is not there is a problem for `validate` with its line, and for `doctor`; a
+    running agent waits for it.
+    """
+    file = configuration(tmp_path, f"type: jsonl, path: {tmp_path}/nowhere/file.jsonl")
+    validated = run("validate", str(file))
+    assert (validated.code, validated.err.count("\n")) == (78, 1)
+    assert validated.err.startswith(f"{file}:4: sinks[0]: ")
+    assert "(make that directory)" in validated.err
+    examined = run("doctor", "-c", str(file))
+    assert examined.code == 1
+    assert "FAILED  sink s: " in examined.out
+    assert run("run", "--check", "-c", str(file)).code == 0
+
+
 def test_validate_needs_the_roots(tmp_path: Path) -> None:
     """A root that is not there fails the validation."""
     file = configuration(tmp_path)

@@ -84,6 +84,14 @@ def test_wrong_digest(consume: Any) -> None:
     assert (replicas[SOURCE].invalid, replicas[SOURCE].epoch) == ("", "b")
 
 
+def test_a_file_with_a_line_missing(consume: Any) -> None:
+    """It asks for a snapshot where the input ends with a hole, once."""
+    stream = _stream(_files(5), "a")
+    asked: list[str] = []
+    consume(stream[:3] + stream[4:], {}, asked.append)
+    assert asked == [SOURCE]
+
+
 def test_nothing_heavy_is_imported() -> None:
     """Importing it loads nothing outside the standard library and this package's own light parts."""
     script = (

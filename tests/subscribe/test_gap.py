@@ -11,7 +11,7 @@ import pytest
 from inotify_bridge.capture.change import Item, Notice
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.events.parking import parked
-from inotify_bridge.subscribe import Decision, Event, GapDetector, Position, parse
+from inotify_bridge.subscribe import Decision, Event, Gap, GapDetector, Position, parse
 from tests.events.strategies import GROUP, SOURCE, file_change
 
 APPLY, DROP, WAIT, INVALID = Decision.APPLY, Decision.DROP, Decision.WAIT, Decision.INVALID
@@ -97,6 +97,30 @@ def test_silence_after_a_hole() -> None:
     assert detector.invalid() == {SOURCE}
     assert detector.offer(_event("b1")) is APPLY
     assert detector.invalid() == frozenset()
+
+
+def test_the_end_of_the_input() -> None:
+    """Where nothing more is to come an open hole is a loss at once, and it says between which events."""
+    detector = GapDetector(DEADLINE, Clock())
+    for name, source in (("a1", "x"), ("a3", "x"), ("a5", "x"), ("a1", "y"), ("a2", "y"), ("a4", "z")):
+        detector.offer(_event(name, source))
+    assert detector.invalid() == frozenset()
+    assert detector.finish() == {"x", "z"}
+    assert detector.gaps() == {
+        "x": Gap(Position("a", 1), Position("a", 5)),
+        "z": Gap(Position(), Position("a", 4)),
+    }
+    assert detector.offer(_event("b1", "x")) is APPLY
+    assert detector.finish() == {"z"}
+
+
+def test_a_hole_that_was_filled_is_none_at_the_end() -> None:
+    """What came early and then again in order leaves nothing to report."""
+    detector = GapDetector(DEADLINE, Clock())
+    for name in ("a1", "a3", "a2", "a3"):
+        detector.offer(_event(name))
+    assert detector.finish() == frozenset()
+    assert detector.gaps() == {}
 
 
 def test_wrong_replica() -> None:
