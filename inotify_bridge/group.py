@@ -294,9 +294,10 @@ class Group(Signalled):
                 return
             old.recorder.interrupt()
             if self._ended(old):
-                self._metrics.restarted()
                 self._build_threads()
+                self._metrics.consistent(False)
                 self._start_threads("internal")
+                self._metrics.restarted()
 
     def _restart_with_store(self, old: Threads, error: StoreError) -> None:
         """
@@ -319,8 +320,9 @@ class Group(Signalled):
         reason = self._open_store(damaged)
         self._build_threads()
         self._start_relays()
-        self._metrics.restarted()
+        self._metrics.consistent(False)
         self._start_threads("internal" if reason == "restart" else reason)
+        self._metrics.restarted()
 
     def _restart_with_epoch(self, old: Threads, ended: EpochEnded) -> None:
         if self._ended(old):
