@@ -130,14 +130,16 @@ class Campaign:
         if point.drive in _SIGNALS:
             self._wait_for_snapshot(begins)
             self._signal(point)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            code = self._agent.ended(KILL_SECONDS)
-            said = self._agent.log[begins:]
-            if code == -signal.SIGKILL and f"{BURNT}{point.name}\n" in said:
-                self._kills[point.name] += 1
-                return
-            self._wrong.append(f"{point.name}: the agent ended with {code}: {said[-2000:]}")
-        self._agent.kill()
+        try:
+            ended = f"the agent ended with {self._agent.ended(KILL_SECONDS)}"
+        except subprocess.TimeoutExpired:
+            ended = f"the agent went on for {KILL_SECONDS:g} s"
+            self._agent.kill()
+        said = self._agent.log[begins:]
+        if f"{BURNT}{point.name}\n" in said:
+            self._kills[point.name] += 1
+        else:
+            self._wrong.append(f"{point.name} was not reached, {ended}: {said[-2000:]}")
 
     def _prepare(self, point: Point) -> None:
         if point.drive == "sinks":

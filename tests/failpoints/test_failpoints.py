@@ -25,6 +25,6 @@ def test_killed_everywhere(drive: Drive, trees: Trees, scratch: Path) -> None:
     Killed at every point: numbered without a hole, nothing under an old number, replay equal to the disk.
     """
     points = [point for point in POINTS if point.drive == drive]
-    result = Campaign(trees, scratch, FileDestination(scratch), seed=1).run(points)
+    result = Campaign(trees, scratch, FileDestination(scratch), seed=1, rate=250).run(points)
     assert result.wrong == []
     assert result.kills == {point.name: 1 for point in points}
