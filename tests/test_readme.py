@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
+import click
 import jsonschema
 import pytest
 import yaml
@@ -19,6 +20,7 @@ from pydantic import BaseModel, TypeAdapter, ValidationError
 
 import inotify_bridge.subscribe
 from inotify_bridge.capture.change import TYPE_NAMES, Kind
+from inotify_bridge.cli import LazyGroup, group
 from inotify_bridge.config.model import Config, WatchGroup
 from inotify_bridge.events.event import KINDS
 from inotify_bridge.events.schemas import schema
@@ -185,10 +187,26 @@ def test_configurations(block: Block, place: Path) -> None:
 
 def test_the_consumer() -> None:
     """The consumer of the README is the one in the documentation of `inotify_bridge.subscribe`."""
-    (block,) = of("python")
+    consumer, _ = of("python")
     text = inotify_bridge.subscribe.__doc__ or ""
-    assert [line for line in block.text.splitlines() if line.strip() and line not in text] == []
-    compile(block.text, "README.md", "exec")
+    assert [line for line in consumer.text.splitlines() if line.strip() and line not in text] == []
+
+
+def test_the_consumer_of_a_file(place: Path) -> None:
+    """What an agent with the README's recipe wrote is read by the README's call; a lost line is noticed."""
+    configuration = place / "journal.yaml"
+    configuration.write_text(configuration.read_text() + 'http: {listen: "127.0.0.1:0"}\n')
+    (place / "inbox" / "a").write_text("x")
+    with Running("run", "-c", configuration, directory=place) as agent:
+        agent.wait_for(lambda: "resync completed" in agent.err, "the snapshot")
+        (place / "inbox" / "b").mkdir()
+        assert agent.end().code == 0
+    (place / "consumer.py").write_text("".join(block.text for block in of("python")))
+    (said,) = shell(f"{sys.executable} consumer.py", place)
+    assert re.fullmatch(r"inotify://.*/uploads has 2 entries", said)
+    lines = (place / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    (place / "journal.jsonl").write_bytes(b"".join([*lines[:-2], lines[-1]]))
+    assert "something is missing: inotify://" in shell(f"{sys.executable} consumer.py", place)[0]
 
 
 @pytest.mark.rabbitmq
@@ -273,6 +291,50 @@ def test_commands_that_are_named_exist() -> None:
         for word in re.findall(r"[`$] ?inotify-bridge ([a-z][a-z-]*)", path.read_text())
     }
     assert {(name, word) for name, word in named if word not in COMMANDS} == set()
+
+
+def test_every_command_is_in_the_table() -> None:
+    """The README's table has every command that there is, and no other."""
+    from inotify_bridge.cli import COMMANDS
+
+    table = re.search(r"^## Commands\n(.*?)^## ", README, re.DOTALL | re.MULTILINE)
+    assert table is not None
+    first = re.findall(r"^\| (`[^|]*`) \|", table[1], re.MULTILINE)
+    named = {word for cell in first for word in re.findall(r"`([a-z][a-z-]*)", cell)}
+    assert named == set(COMMANDS)
+
+
+def test_what_operators_are_told_to_type() -> None:
+    """Every call in the tables of docs/operations.md is one: command, subcommand and options exist."""
+    text = (ROOT / "docs" / "operations.md").read_text()
+    calls = re.findall(r"^\| `inotify-bridge ([^`]+)` \| (.*) \|$", text, re.MULTILINE)
+    assert len(calls) > 8
+    for call, told in calls:
+        command, words = _resolved(call.split())
+        options = {option for parameter in command.params for option in parameter.opts}
+        wanted = {word for word in words if word.startswith("--")} | set(re.findall(r"`(--[a-z-]+)", told))
+        assert wanted <= options, call
+
+
+def _resolved(words: list[str]) -> tuple[click.Command, list[str]]:
+    """The command that the first words name, and the words after it."""
+    found = LazyGroup().get_command(click.Context(group), words[0])
+    assert found is not None
+    if isinstance(found, click.Group):
+        return found.commands[words[1]], words[2:]
+    return found, words[1:]
+
+
+def test_signals_are_documented() -> None:
+    """docs/status.md names every path that the server answers, and every parameter of the signals."""
+    text = (ROOT / "docs" / "status.md").read_text()
+    source = (ROOT / "inotify_bridge" / "web" / "signals.py").read_text()
+    app = (ROOT / "inotify_bridge" / "web" / "app.py").read_text()
+    paths = set(re.findall(r'"(/[-a-z0-9/]*)"', source + app))
+    assert {path for path in paths if f"`{path}`" not in text} == set()
+    parameters = {word for call in re.findall(r"_only\(request, (.*)\)", source) for word in call.split(", ")}
+    assert parameters
+    assert {word for word in parameters if not re.search(rf"`{word.strip(chr(34))}[=`]", text)} == set()
 
 
 class Row(NamedTuple):

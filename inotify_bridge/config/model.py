@@ -299,7 +299,7 @@ class Http(Section):
     listen: Annotated[str, AfterValidator(_listen)] = "127.0.0.1:10477"
     """Address and port, `:PORT` for all addresses; port 0 takes any free one and logs it."""
     admin_token: SecretStr | None = None
-    """Bearer token of the page and the API, for other hosts; better: admin_token_file."""
+    """Bearer token of operator signals, and of page and API for other hosts; better: admin_token_file."""
     admin_token_file: str | None = None
     """File with the token."""
     admin_socket: Annotated[str, AfterValidator(_socket_path)] | None = None
