@@ -87,6 +87,7 @@ class Connection:
         self._encoder: Encoder | None = None
         self._next_tag = 1
         self._max_message_bytes = 0
+        self._is_queue_missing = False
         self._flight: Flight | None = None
         self._blocked = ""
         self._progress = 0.0
@@ -110,7 +111,9 @@ class Connection:
         Raises:
             SinkUnavailable: the connection is gone, or the broker has not answered in time.
         """
-        if self._channel is None:  # closed by the broker over a message; the connection lives on
+        if self._channel is None or self._is_queue_missing:
+            # The broker has closed the channel over a message, or our queue was deleted: the connection lives
+            # on, and everything is declared anew on another channel.
             waiting = self._wait_for_next()
             self._ioloop.add_callback_threadsafe(self._open_channel)
             self._result_of_setup(waiting)
@@ -227,6 +230,9 @@ class Connection:
         self._blocked = ""
 
     def _open_channel(self) -> None:
+        channel, self._channel, self._is_queue_missing = self._channel, None, False
+        if channel is not None and channel.is_open:
+            channel.close()
         if self._wire is not None and self._wire.is_open:
             self._wire.channel(on_open_callback=self._on_channel)
 
@@ -314,6 +320,7 @@ class Connection:
     def _on_returned(self, _channel: Any, method: Any, properties: Any, _body: bytes) -> None:
         if self._flight is None or properties.message_id is None:
             return
+        self._is_queue_missing = self._options.queue is not None
         detail = f"{method.reply_text}: no queue takes routing key {method.routing_key}"
         outcome = Outcome(Verdict.RETRY, "unroutable", f"{detail} from exchange '{method.exchange}'")
         self._flight.give_back(properties.message_id.encode(), outcome)

@@ -137,6 +137,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             while True:
                 client, _ = listener.accept()
+                self.happened["connections"] += 1
                 self._link(client)
 
     def _link(self, client: socket.socket) -> None:
