@@ -181,6 +181,7 @@ class Arena:
         group = {
             "name": GROUP,
             "paths": [os.fspath(self.ground.watched)],
+            "exclude": ["/filler/*"],
             "poll_interval": f"{1000 + self._polls % 2}ms",
             "resync_interval": "0s",
             "sinks": [SINK],

@@ -12,7 +12,8 @@ from typing import Any, Self
 import pika
 
 from tests.brokers import Broker, KafkaBroker, RabbitmqBroker
-from tests.soak.link import Link
+from tests.brokers.ports import free_port
+from tests.brokers.proxy import Proxy
 from tests.soak.reader import KafkaReader, RabbitmqReader, Reader
 
 Take = Callable[[bytes], None]
@@ -23,7 +24,7 @@ class Far(ABC):
     A broker, the way to it, and a queue or a topic; for a `with` statement.
 
     Attributes:
-        link: between agent and broker; the reader goes past it.
+        proxy: between agent and broker; the reader goes past it.
         clock_may_jump: whether the sink's client bears that under libfaketime.
     """
 
@@ -31,9 +32,10 @@ class Far(ABC):
 
     def __init__(self) -> None:
         self.name = f"soak-{uuid.uuid4().hex[:12]}"
-        self.link = Link()
+        # Before the broker, which may have to know it.
+        self._port = free_port()
         self.broker = self._made()
-        self.link.target = self.broker.port
+        self.proxy = Proxy(self.broker.port, port=self._port)
 
     def __enter__(self) -> Self:
         try:
@@ -47,7 +49,7 @@ class Far(ABC):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.link.close()
+        self.proxy.close()
         self.broker.close()
 
     @property
@@ -89,7 +91,7 @@ class RabbitmqFar(Far):
         self.broker.start()
 
     def sink(self) -> dict[str, Any]:
-        url = self.broker.url.replace(self.broker.address, f"127.0.0.1:{self.link.port}")
+        url = self.broker.url.replace(self.broker.address, f"127.0.0.1:{self._port}")
         place = {"url": url, "exchange": self.name, "queue": self.name}
         patience = {"heartbeat": "5s", "connect_timeout": "5s", "confirm_timeout": "8s"}
         return {"name": "sink", "type": "rabbitmq", **place, **patience}
@@ -116,12 +118,7 @@ class KafkaFar(Far):
         super().__init__()
 
     def _made(self) -> Broker:
-        properties = {"advertised.listeners": ""}
-        broker = KafkaBroker(properties=properties)
-        # Clients are sent where the broker says it is: that has to be the link.
-        here = f"CLIENT://127.0.0.1:{self.link.port},PLAIN://{broker.plain_address}"
-        properties["advertised.listeners"] = here
-        return broker
+        return KafkaBroker(advertised=self._port)
 
     def _prepare(self) -> None:
         # The broker refuses records whose time is an hour ahead of its own clock: here clocks jump.
@@ -132,7 +129,7 @@ class KafkaFar(Far):
         return f"{super().description}, {self._client}"
 
     def sink(self) -> dict[str, Any]:
-        place = {"bootstrap_servers": [f"127.0.0.1:{self.link.port}"], "topic": self.name}
+        place = {"bootstrap_servers": [f"127.0.0.1:{self._port}"], "topic": self.name}
         patience = {"connect_timeout": "5s", "delivery_timeout": "8s"}
         return {"name": "sink", "type": "kafka", "client": self._client, **place, **patience}
 

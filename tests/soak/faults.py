@@ -12,12 +12,12 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from functools import partial
 from pathlib import Path
 from typing import Final
 
 from tests.soak.arena import Arena
 from tests.soak.ground import MANY_WATCHES
-from tests.soak.link import Way
 
 Blow = Callable[[Arena], None]
 Siege = Callable[[Arena], AbstractContextManager[None]]
@@ -92,7 +92,7 @@ def overflow(arena: Arena) -> None:
         arena.work.burst(arena.chance.randint(50, 500))
         arena.work.fill(int(_QUEUE_LIMIT.read_text()) + 100)
         arena.work.burst(arena.chance.randint(200, 2000))
-    deadline = time.monotonic() + arena.chance.choice((0.0, _FELT_SECONDS))
+    deadline = time.monotonic() + arena.chance.choice((0.0, _FELT_SECONDS, _FELT_SECONDS))
     while time.monotonic() < deadline and arena.overflows() == before:
         arena.pause(0.1, 0.1)
 
@@ -105,8 +105,24 @@ def reloaded(arena: Arena) -> None:
 
 def connection_reset(arena: Arena) -> None:
     """Every connection to the broker is reset, with whatever is on its way."""
-    if arena.far.link.cut():
-        arena.happened["broker: connections reset"] += 1
+    _at_connections(arena, arena.far.proxy.reset, "reset", "broker: connections reset")
+
+
+def connection_cut(arena: Arena) -> None:
+    """A connection is reset in the middle of a frame or a request."""
+    count = arena.chance.randint(10, 5000)
+    cut = partial(arena.far.proxy.cut_after, count)
+    _at_connections(arena, cut, "cut in the middle", "broker: cut in the middle")
+
+
+def _at_connections(arena: Arena, hit: Callable[[], None], told: str, name: str) -> None:
+    """Until it has hit a connection; not where a siege lets none come into being."""
+    before = arena.far.proxy.happened[told]
+    deadline = time.monotonic() + _FELT_SECONDS
+    while time.monotonic() < deadline and arena.far.proxy.happened[told] == before:
+        hit()
+        arena.pause(0.2, 0.2)
+    arena.happened[name] += arena.far.proxy.happened[told] > before
 
 
 def clock_jumped(arena: Arena) -> None:
@@ -144,31 +160,55 @@ def broker_frozen(arena: Arena) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def link_mute(arena: Arena) -> Iterator[None]:
-    """The broker takes everything, and its confirms reach nobody; then the connections are reset."""
-    with _away(
-        arena, "broker: answers swallowed", lambda: arena.far.link.set(Way.MUTE), lambda: _open(arena)
-    ):
+def confirms_swallowed(arena: Arena) -> Iterator[None]:
+    """The broker takes everything, and its answers reach nobody."""
+    with _away(arena, "broker: answers swallowed", arena.far.proxy.hold_back, arena.far.proxy.heal):
         yield
 
 
 @contextlib.contextmanager
-def link_silent(arena: Arena) -> Iterator[None]:
-    """Nothing passes, and nobody hears of it: half-open connections."""
-    with _away(arena, "broker: half-open", lambda: arena.far.link.set(Way.SILENT), lambda: _open(arena)):
+def half_open(arena: Arena) -> Iterator[None]:
+    """The broker's side of every connection is gone without a word, and new ones are answered by nothing."""
+
+    def vanish() -> None:
+        arena.far.proxy.half_open()
+        arena.far.proxy.freeze()
+
+    with _away(arena, "broker: half-open", vanish, lambda: _healed(arena)):
         yield
 
 
 @contextlib.contextmanager
-def link_refusing(arena: Arena) -> Iterator[None]:
+def network_frozen(arena: Arena) -> Iterator[None]:
+    """Nothing passes for a while; then everything goes on."""
+    with _away(arena, "broker: network frozen", arena.far.proxy.freeze, arena.far.proxy.heal):
+        yield
+
+
+@contextlib.contextmanager
+def network_slow(arena: Arena) -> Iterator[None]:
+    """A few bytes a second."""
+    with _away(arena, "broker: network slow", lambda: arena.far.proxy.slow(100), arena.far.proxy.heal):
+        yield
+
+
+@contextlib.contextmanager
+def silent(arena: Arena) -> Iterator[None]:
+    """Whoever connects is answered by nothing."""
+    with _away(arena, "broker: silent", arena.far.proxy.mute, arena.far.proxy.heal):
+        yield
+
+
+@contextlib.contextmanager
+def refusing(arena: Arena) -> Iterator[None]:
     """No connection is to be had."""
-    with _away(arena, "broker: refused", lambda: arena.far.link.set(Way.REFUSING), lambda: _open(arena)):
+    with _away(arena, "broker: refused", arena.far.proxy.refuse, arena.far.proxy.heal):
         yield
 
 
-def _open(arena: Arena) -> None:
-    arena.far.link.cut()
-    arena.far.link.set(Way.OPEN)
+def _healed(arena: Arena) -> None:
+    arena.far.proxy.heal()
+    arena.far.proxy.reset()
 
 
 @contextlib.contextmanager
@@ -204,9 +244,10 @@ def _felt(arena: Arena) -> bool:
 
 @contextlib.contextmanager
 def state_full(arena: Arena) -> Iterator[None]:
-    """No block is left where the journal lies; while the broker is away it has to grow."""
-    arena.live()
-    arena.far.link.set(Way.REFUSING)
+    """No block is left where the journal lies; a new one, while the broker is away, has to grow."""
+    _other_state(arena, "state lost", arena.ground.lose_database)
+    arena.answers(watching=True)
+    arena.far.proxy.refuse()
     arena.state_is_full = True
     before = len(arena.agent.log)
     arena.ground.fill_state()
@@ -218,7 +259,7 @@ def state_full(arena: Arena) -> Iterator[None]:
         arena.ground.free_state()
         arena.live()
         arena.state_is_full = False
-        _open(arena)
+        arena.far.proxy.heal()
 
 
 def _journal_is_stuck(arena: Arena, since: int) -> bool:
@@ -263,6 +304,7 @@ BLOWS: Final[dict[str, Blow]] = {
     "overflow": overflow,
     "reloaded": reloaded,
     "connection_reset": connection_reset,
+    "connection_cut": connection_cut,
     "state_lost": state_lost,
     "state_damaged": state_damaged,
     "state_rolled_back": state_rolled_back,
@@ -273,9 +315,12 @@ BROKER_SIEGES: Final[dict[str, Siege]] = {
     "broker_stopped": broker_stopped,
     "broker_killed": broker_killed,
     "broker_frozen": broker_frozen,
-    "link_mute": link_mute,
-    "link_silent": link_silent,
-    "link_refusing": link_refusing,
+    "confirms_swallowed": confirms_swallowed,
+    "half_open": half_open,
+    "network_frozen": network_frozen,
+    "network_slow": network_slow,
+    "silent": silent,
+    "refusing": refusing,
 }
 MACHINE_SIEGES: Final[dict[str, Siege]] = {
     "state_full": state_full,

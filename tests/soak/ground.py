@@ -17,6 +17,9 @@ from tests.waiting import eventually
 STATE_BYTES: Final = 128 * 1024**2
 MANY_WATCHES: Final = 100_000
 
+FILLER: Final = b"filler/"
+"""Below the root: what is in there is in nobody's stream, but in the kernel's queue like anything else."""
+
 _EVERYBODY: Final = "0 0 4294967295\n"
 _KEEP: Final = "echo ready; exec cat >&2"
 
@@ -115,9 +118,12 @@ class Ground:
         known = {*self._database(), *self._inside.glob("*.note"), *self._inside.glob("lock")}
         for file in set(self._inside.iterdir()) - known:
             file.unlink()
-        for file in self._inside.glob("*.db"):
-            with file.open("r+b") as database:
-                database.write(b"\xa5" * 4096)
+        for file in self._database():
+            if file.suffix == ".db":
+                with file.open("r+b") as database:
+                    database.write(b"\xa5" * 4096)
+            else:
+                file.unlink()  # what is still in there would mend it
 
     def keep_database(self) -> bool:
         """Keep a copy for later, as a backup would. Returns whether there was one already, which stays."""

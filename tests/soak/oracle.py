@@ -32,6 +32,7 @@ class Oracle:
         repeats: known ones that came again.
         early: those that came before their turn, which the broker has to be sent again.
         digests: that were compared with what is held.
+        overflows: resyncs that the stream has begun because of one.
         resyncs: that were completed, by their reason.
         notices: messages ``stream.*``, by their kind.
         epochs: in the order in which they began.
@@ -45,7 +46,7 @@ class Oracle:
         self.notices: Counter[str] = Counter()
         self.epochs: list[str] = []
         self.wrong: list[str] = []
-        self.clocks_seen = self._resync_changes = 0
+        self.clocks_seen = self.overflows = self._resync_changes = 0
         self._clock: float | None = None
         self._at: Place = ("", 0)
         self._fold = Fold(strict=True)
@@ -139,6 +140,7 @@ class Oracle:
             self.notices[kind] += 1
             if kind == "resync_started":
                 self._resync_changes = 0
+                self.overflows += data["reason"] == "overflow"
             elif kind == "resync_completed":
                 self._completed(data)
         if self._clock is not None:

@@ -8,7 +8,7 @@ import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import pika
 from confluent_kafka import Consumer, TopicPartition
@@ -38,7 +38,7 @@ class Reader(ABC):
         self._files: list[Path] = []
         self._ending = threading.Event()
         self._changing = threading.Lock()
-        self.next_file()
+        self._file = self._opened()
         self._thread = threading.Thread(target=self._run, name="reader", daemon=True)
 
     def start(self) -> None:
@@ -55,15 +55,19 @@ class Reader(ABC):
         self._ending.set()
         if self._thread.ident is not None:
             self._thread.join(30)
+        self._file.close()
 
     def next_file(self) -> None:
         """What comes from now on goes to a new file; old ones go."""
         with self._changing:
-            made = len(self._files)
-            self._files.append(self._directory / f"stream-{made:04}.jsonl")
-            self._file = self._files[-1].open("ab", buffering=0)
+            self._file.close()
+            self._file = self._opened()
             for old in self._files[:-_KEPT]:
                 old.unlink(missing_ok=True)
+
+    def _opened(self) -> IO[bytes]:
+        self._files.append(self._directory / f"stream-{len(self._files):04}.jsonl")
+        return self._files[-1].open("ab", buffering=0)
 
     def _run(self) -> None:
         while not self._ending.is_set():
