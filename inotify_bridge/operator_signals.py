@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import stat
+import threading
 import time
+from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from typing import Final
 
@@ -36,6 +38,7 @@ class OperatorSignals:
         self.reload_file: Callable[[], None] | None = None
         """Has the configuration file read again, on the thread that may do so; None: there is none."""
         self._running = groups
+        self._snapshots: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._taps = taps
 
     def groups(self) -> Sequence[str]:
@@ -54,7 +57,14 @@ class OperatorSignals:
         found.resync(_directory(found, path) or None if path is not None else None)
 
     def snapshot(self, group: str, timeout: float) -> str:
-        return self._group(group).new_epoch(timeout)
+        found = self._group(group)
+        # Whoever asks at once with another gets what that one asked for: a snapshot is dear.
+        if not self._snapshots[group].acquire(blocking=False):
+            raise UnavailableError(f"group {group}: a new epoch is being begun already", "see its status")
+        try:
+            return found.new_epoch(timeout)
+        finally:
+            self._snapshots[group].release()
 
     def replay(self, group: str, sequence: int, sink: str | None) -> Position:
         found = self._group(group, sink)

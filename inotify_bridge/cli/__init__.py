@@ -38,7 +38,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "replay": ("replay", "Have a group's events sent again."),
     "parked": ("parked", "List, publish anew or drop the messages that a sink will never take."),
     "barrier": ("barrier", "Wait until everything that has happened is recorded."),
-    "state": ("state", "Act on the state of a running agent's groups."),
+    "state": ("state", "Act on the state of an agent's groups."),
     "schema": ("schema", "Print a published schema."),
     "sinks": ("sinks", "List the types of sinks and their options."),
     "healthcheck": ("healthcheck", "Ask a running agent whether it is well."),

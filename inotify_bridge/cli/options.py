@@ -67,18 +67,26 @@ def target_options(command: Callable[..., R]) -> Callable[..., R]:
     def with_target(
         *args: Any, url: str | None, token_file: Path | None, config_file: str | None, **others: Any
     ) -> R:
-        return command(*args, target=_target(url, token_file, config_file), **others)
+        return command(*args, target=find_target(url, token_file, config_file), **others)
 
-    wrapped: Callable[..., R] = with_target
+    return raw_target_options(with_target)
+
+
+def raw_target_options(command: Callable[..., R]) -> Callable[..., R]:
+    """The same as the parameters `url`, `token_file` and `config_file`, for `find_target`."""
     for option in reversed(_TARGET_OPTIONS):
-        wrapped = option(wrapped)
-    return wrapped
+        command = option(command)
+    return command
 
 
-def _target(url: str | None, token_file: Path | None, config_file: str | None) -> Target:
+def find_target(url: str | None, token_file: Path | None, config_file: str | None) -> Target:
     """
+    The agent that the options name.
+
     The command line comes before the environment, and an address before a file that holds one. A file's token
     goes to the address in it, and elsewhere only where both stand on the command line.
+
+    Raises: UsageError, ConfigError.
     """
     from inotify_bridge.cli.connection import Target
 

@@ -128,6 +128,34 @@ def test_new_epochs(operated: Operated, scratch: Path) -> None:
     agent.stop()
 
 
+def test_a_new_epoch_offline(operated: Operated, trees: Trees, scratch: Path) -> None:
+    """
+    `state new-epoch --offline` is refused while the agent runs; when it is stopped the next start begins the
+    epoch that was printed, with everything.
+    """
+    trees.write("a")
+    agent = operated(state={"dir": os.fspath(scratch / "state")}).start()
+    first = agent.group()["epoch"]
+    mint = ["state", "new-epoch", "g", "--offline", "-c", os.fspath(agent.file)]
+    refused = run(*mint)
+    assert (refused.code, "is in use by process" in refused.err) == (69, True)
+    agent.stop()
+    minted = run(*mint)
+    assert (minted.code, minted.err) == (0, "")
+    epoch = minted.out.removeprefix("new epoch ").strip()
+    assert epoch > first
+    agent.start()
+    assert agent.group()["epoch"] == epoch
+    assert over(agent, scratch, "barrier", "g", "--wait-sink", "file").code == 0
+    lines = [json.loads(line) for line in (scratch / "file.jsonl").read_bytes().splitlines()]
+    snapshot = [line for line in lines if line["id"].startswith(epoch)]
+    assert snapshot[0]["data"]["new_epoch"] is True
+    assert "a" in {line.get("subject") for line in snapshot}
+    agent.stop()
+    for arguments, code in ((["state", "new-epoch", "g", "--offline"], 2), ([*mint[:2], "h", *mint[3:]], 2)):
+        assert run(*arguments).code == code
+
+
 def test_replay(operated: Operated, trees: Trees, scratch: Path) -> None:
     """Events that `state.retain` keeps are sent again from the sequence on, and nothing before it."""
     agent = operated(state={"dir": os.fspath(scratch / "state"), "retain": "1h"}).start()

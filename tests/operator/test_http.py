@@ -52,6 +52,19 @@ def test_signals_need_the_token(operated: Operated, scratch: Path) -> None:
     agent.stop()
 
 
+def test_on_the_network(operated: Operated, scratch: Path) -> None:
+    """Where `listen` is no loopback address tap and status need the token, probes and metrics do not."""
+    token = {"admin_token_file": os.fspath(scratch / "token")}
+    agent = operated(http={"listen": "0.0.0.0:0", **token}).start()
+    for path in ("/", "/api/v1/status", "/api/v1/tap", "/-/parked"):
+        assert ask(agent, "GET", path, token=None).status == 401
+        assert ask(agent, "GET", path, token="wrong").status == 401
+    assert ask(agent, "GET", "/api/v1/status").status == 200
+    assert ask(agent, "POST", "/-/barrier").status == 200
+    assert [agent.get(path)[0] for path in ("/metrics", "/livez", "/readyz", "/startupz")] == [200] * 4
+    agent.stop()
+
+
 def test_signals_are_posts(operated: Operated) -> None:
     """Any other method is 405 and changes nothing; what no signal is, is 404."""
     agent = operated().start()
