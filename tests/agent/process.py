@@ -51,7 +51,7 @@ class AgentProcess:
         self.file = directory / "config.yaml"
         self._log = directory / "log"
         self._process: subprocess.Popen[bytes] | None = None
-        self._starts_at = 0
+        self._starts_at = self._listens_at = 0
         self.configure(config)
 
     def configure(self, config: Mapping[str, Any]) -> None:
@@ -61,7 +61,7 @@ class AgentProcess:
 
     def start(self, ready: bool = True) -> Self:
         """Start it; returns when ``/startupz`` says so, or at once where `ready` is False."""
-        self._starts_at = len(self.log)
+        self._starts_at, self._listens_at = len(self.log), 0
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
                 [*self.prefix, sys.executable, "-m", *self._program(), "run", "-c", os.fspath(self.file)],
@@ -187,8 +187,9 @@ class AgentProcess:
     def _port(self) -> int:
         if not self.alive:
             raise AssertionError(f"the agent has ended: {self.log}")
-        found = _ADDRESS.search(self.log, self._starts_at)
-        return int(found[1]) if found else 0
+        if not self._listens_at and (found := _ADDRESS.search(self.log, self._starts_at)):
+            self._listens_at = int(found[1])
+        return self._listens_at
 
     def _started(self) -> bool:
         return self.get("/startupz")[0] == 200
