@@ -31,6 +31,9 @@ ACKNOWLEDGE = 1.0
 _IO_SECONDS = 10.0
 """How long a batch is tried on an I/O error before the database is opened anew: it may not be the disk's."""
 
+_TOLD_AGAIN = 10.0
+"""Seconds before a journal that is full again is told of again."""
+
 _log = logging.getLogger("inotify_bridge.group")
 
 
@@ -100,6 +103,7 @@ class Books:
         self._pruned_at = 0.0
         self._unwritten = ""
         self._proved = False
+        self._told_full_at = self._told_room_at = float("-inf")
         self._volumes: Mapping[bytes, Volume] = store.volumes()
 
     # -- from any thread
@@ -253,16 +257,34 @@ class Books:
 
     def look_for_room(self) -> bool:
         """Whether the journal takes a batch; what changed of that is told."""
-        blocked = not self.store.admits()
-        if blocked != self.blocked:
-            self.blocked = blocked
+        room = self.store.roomy() if self.blocked else self.store.admits()
+        if room == self.blocked:
+            self.blocked = not room
             self.count()
-            self._metrics.outbox_blocked(blocked)
-            if blocked:
-                _log.warning("the journal is full: reading waits for the slowest sink", extra=self._fields)
-            else:
-                _log.info("the journal has room again", extra=self._fields)
-        return not blocked
+            self._metrics.outbox_blocked(self.blocked)
+            self._tell_of_room()
+        return room
+
+    def _tell_of_room(self) -> None:
+        """Both ends of it, unless they follow each other within seconds: what is told is not taken back."""
+        now = time.monotonic()
+        if self.blocked and now - self._told_full_at >= _TOLD_AGAIN:
+            self._told_full_at = now
+            blocking = self._blocking()
+            _log.warning(
+                "the journal is full: reading waits for %s, %d messages behind (make it take messages, or "
+                "raise state.max_bytes; nothing is lost)",
+                " and ".join(f"sink {name}" for name in blocking) or "no sink",
+                self.lag(),
+                extra=self._fields,
+            )
+        elif not self.blocked and self._told_full_at > self._told_room_at:
+            self._told_room_at = now
+            _log.info("the journal has room again", extra=self._fields)
+
+    def _blocking(self) -> list[str]:
+        slowest = self.store.slowest()
+        return [name for name in self._sinks if self.store.watermark(name) == slowest]
 
     # -- figures
 
@@ -270,11 +292,10 @@ class Books:
         """Set the figures of the journal."""
         oldest = self._ages[0][1] if self._ages else None
         self._metrics.outbox(self.lag(), self.store.live_bytes, oldest)
-        slowest = self.store.slowest()
+        blocking = self._blocking() if self.blocked else []
         for name, sink in self._sinks.items():
-            position = self.store.watermark(name)
-            sink.lag(self._behind(position))
-            sink.blocking(self.blocked and position == slowest)
+            sink.lag(self._behind(self.store.watermark(name)))
+            sink.blocking(name in blocking)
 
     def _behind(self, position: Position) -> int:
         return self.store.last_sequence - (position.sequence if position.epoch == self.store.epoch else 0)

@@ -79,6 +79,11 @@ class Desk:
         replacement = message._replace(kind=PARKED_KIND, body=body)
 
         def act() -> None:
+            if not self._store.takes_parked():
+                raise UnavailableError(
+                    f"{self._store.parked_bytes} bytes of parked messages wait already",
+                    "end what the sink refuses them for, then `inotify-bridge parked retry` or `parked drop`",
+                )
             if self._store.park(
                 sink, position, message.pack(), replacement.pack(), outcome.reason, outcome.detail
             ):

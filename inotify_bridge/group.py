@@ -21,6 +21,7 @@ from inotify_bridge.epochs import begin_epoch, open_store, set_sinks
 from inotify_bridge.errors import EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.relay import Relay
+from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.reload import needs_epoch, sinks_to_end
@@ -146,9 +147,7 @@ class Group(Signalled):
             recorder=self,
             observer=self._all_metrics.relay(self.config.name, name),
             failed=lambda error: self._relay_failed(name, error),
-            check=store.check_ours,
-            end=lambda: self.store.end,
-            ahead=self._sink_ahead,
+            guards=Guards(store.check_ours, lambda: self.store.end, self._sink_ahead),
         )
         self.relays = {**self.relays, name: relay}  # others may be looking at those there are
         relay.start()

@@ -329,7 +329,9 @@ class Recorder:
         return Notice(notice.kind, notice.time, notice.path, {**notice.data, "digest": digest.hexdigest()})
 
     def _told(self, notice: Notice) -> None:
-        tell(notice, self._stream.group, self._metrics)
+        roots = self._reconciler.tree_roots if notice.kind == "root_lost" else ()
+        places = [root.place for root in roots if root.name == (notice.path or b"") and root.lost]
+        tell(notice, self._stream.group, self._metrics, places)
         if notice.kind == "resync_completed":
             data = notice.data
             seconds, entries = float(data["duration_seconds"]), int(data["entries"])

@@ -31,6 +31,7 @@ IMPORT_RULE = {
     "events": ("events", "capture", "errors"),
     "outbox": ("outbox", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
+    "outbox.relay_ports": ("outbox", "sinks.base"),
     "sinks": ("sinks", "errors", "units"),
     "subscribe": ("subscribe", "events", "errors"),
     "pyinotify": ("capture",),

@@ -13,14 +13,22 @@ from __future__ import annotations
 
 import json
 import os
+import secrets
+import time
 import zlib
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal, TypeAlias
 
 from inotify_bridge.errors import StoreError
 
 _PLACE: Final = 512
+_TIME_DIGITS: Final = 12
+
+
+Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "restored", "rolled_back"]
+"""Why the epoch of a database that was opened cannot go on; empty: it can."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +76,24 @@ class Note:
     def fits(self) -> bool:
         """Whether the database is the file that it was."""
         return _identity(self._database) == (self.facts.file_system, self.facts.inode)
+
+    def doubt(self, epoch: str, last_sequence: int) -> Doubt:
+        """What the database says of itself, compared with this."""
+        if not epoch:
+            return "missing" if self.found else "new"
+        if not self.found or not self.fits():
+            return "restored"
+        behind = self.facts.epoch != epoch or last_sequence < self.facts.sequence
+        return "rolled_back" if behind else ""
+
+    def sync_directory(self) -> None:
+        """Make the name of a new database durable. Raises: StoreError."""
+        try:
+            sync_directory(self.path.parent)
+        except OSError as error:
+            raise StoreError(
+                f"{self.path.parent} cannot be synced: {error.strerror}", "check the disk", "io"
+            ) from error
 
     @property
     def after_power_loss(self) -> bool:
@@ -124,6 +150,16 @@ class Note:
             return Facts()
         places = (_unpacked(data[start : start + _PLACE]) for start in (0, _PLACE))
         return max(places, key=lambda facts: facts.number)
+
+
+def new_epoch(floors: Iterable[str]) -> str:
+    """
+    An epoch that was never minted before, and is later than those given: 12 hexadecimal digits of Unix
+    milliseconds and 8 random ones.
+    """
+    floor = max((int(epoch[:_TIME_DIGITS], 16) for epoch in floors if epoch), default=0)
+    milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
+    return f"{milliseconds:0{_TIME_DIGITS}x}{secrets.token_hex(4)}"
 
 
 def sync_directory(path: Path) -> None:

@@ -75,6 +75,14 @@ class ParkedTable:
         ).fetchall()
         return [Parked(sink, Position(epoch, sequence), *rest) for sink, epoch, sequence, *rest in rows]
 
+    def total_bytes(self) -> int:
+        """Of all messages and what stands in their places."""
+        row = self._connection.execute(
+            "SELECT coalesce(sum(length(record) + length(replacement)), 0) FROM parked"
+        ).fetchone()
+        total: int = row[0]
+        return total
+
     def settle(self, parked: Iterable[Parked]) -> None:
         """An operator has dealt with these."""
         self._connection.executemany(

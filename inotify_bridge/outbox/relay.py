@@ -13,10 +13,12 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from inotify_bridge.errors import SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
+from inotify_bridge.outbox.relay_ports import Guards, Recorder, RelayObserver
+from inotify_bridge.outbox.trouble import Trouble
 from inotify_bridge.sinks.base import Message, Newest, Outcome, Remembering, Sink, Verdict, Vigilant
 
 PARKED_KIND: Final = "stream.event_parked"
@@ -27,51 +29,6 @@ _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
 _log = logging.getLogger("inotify_bridge.relay")
-
-
-class Recorder(Protocol):
-    """What a relay asks of the recorder of its group. Called on the relay's thread."""
-
-    def acknowledge(self, sink: str, position: Position) -> None:
-        """Post that the sink has confirmed everything up to and with `position`. Returns at once."""
-
-    def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
-        """
-        Put a `stream.event_parked` in the place of a message that the sink will never take.
-
-        Returns when it is committed: from then on the relay's reader gets the replacement.
-
-        Raises:
-            UnavailableError: the recorder has ended; the message stays unconfirmed.
-        """
-
-
-class RelayObserver(Protocol):
-    """Where a relay counts and times. Called on the relay's thread; must return at once."""
-
-    def connected(self, up: bool) -> None:
-        """The connection came up or went away."""
-
-    def connects(self) -> None:
-        """A connection was made."""
-
-    def sent(self, count: int, size: int) -> None:
-        """So many messages with bodies of so many bytes are handed to the sink, repeats included."""
-
-    def acked(self, messages: Sequence[Message], seconds: float) -> None:
-        """These were confirmed, and everything before them; the `publish` took so long."""
-
-    def retried(self, count: int) -> None:
-        """So many messages will be sent again."""
-
-    def error(self, reason: str) -> None:
-        """Something failed; one of `errors.SINK_ERROR_REASONS`."""
-
-    def parked(self, count: int) -> None:
-        """So many messages were parked."""
-
-    def inflight(self, count: int) -> None:
-        """So many messages are with the sink now, unconfirmed."""
 
 
 class RelayStatus(NamedTuple):
@@ -128,9 +85,7 @@ class Relay:
         observer: RelayObserver,
         failed: Callable[[Exception], None],
         limits: Limits = Limits(),  # noqa: B008  it is immutable
-        check: Callable[[], None] = lambda: None,
-        end: Callable[[], Position] | None = None,
-        ahead: Callable[[str], None] = lambda _: None,
+        guards: Guards = Guards(),  # noqa: B008
     ) -> None:
         """
         Args:
@@ -140,11 +95,6 @@ class Relay:
             position: where the sink stands: `Store.watermark`.
             failed: called on the relay's thread when it ends by an error that is nobody's verdict: a relay
                 must not look alive when it is not.
-            check: called before every `publish`; raises StoreError where nothing may be published any more.
-            end: where the next message will come; None: nothing is compared with what the sink holds.
-            ahead: called with an epoch before anything is sent, where the sink holds a message of it that
-                the journal does not have: begins a later one, and says where to `skip` to. May raise
-                SinkUnavailable.
         """
         self._name = name
         self._sink = sink
@@ -153,9 +103,7 @@ class Relay:
         self._observer = observer
         self._failed = failed
         self._limits = limits
-        self._check = check
-        self._end = end
-        self._ahead = ahead
+        self._guards = guards
         self._fields = {"watch_group": group, "sink": name}
 
         self._thread = threading.Thread(target=self._run, name=f"relay-{group}-{name}", daemon=True)
@@ -171,9 +119,7 @@ class Relay:
         self._drained = False
         self._hurried = False
         self._pause = limits.first_pause
-        # What keeps messages from being delivered (a reason), and whether it showed in connecting.
-        self._trouble = ""
-        self._cannot_connect = False
+        self._trouble = Trouble(_log, self._fields)
         self._was_connected = False
         self._compared = False
 
@@ -293,16 +239,16 @@ class Relay:
             self._journal_failed(error)
         except Exception as error:
             # A bug in a sink: no reason to carry nothing any more.
-            if self._trouble != "other":
+            if self._trouble.reason != "other":
                 _log.exception("unexpected error of the sink", extra=self._fields)
             self._lost("other", f"unexpected {type(error).__name__}: {error}")
 
     def _compare(self, reader: Reader) -> None:
         """Whether the sink holds what the journal does not: then the database is older than the stream."""
-        if self._end is not None and isinstance(self._sink, Remembering):
+        if self._guards.end is not None and isinstance(self._sink, Remembering):
             newest = self._sink.newest()
-            if newest is not None and not _known(newest, reader, self._end()):
-                self._ahead(newest.epoch)
+            if newest is not None and not _known(newest, reader, self._guards.end()):
+                self._guards.ahead(newest.epoch)
         self._compared = True
 
     def _journal_failed(self, error: StoreError) -> None:
@@ -323,7 +269,7 @@ class Relay:
         self._observer.connects()
         self._observer.connected(True)
         self._set(connected=True)
-        if self._cannot_connect or not self._was_connected:
+        if self._trouble.connecting or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
             self._pause = self._limits.first_pause
@@ -389,7 +335,7 @@ class Relay:
         return (epoch, batch) if batch else None
 
     def _deliver(self, epoch: str, batch: list[Message]) -> None:
-        self._check()
+        self._guards.check()
         self._observer.sent(len(batch), sum(len(message.body) for message in batch))
         started = time.monotonic()
         outcomes = self._publish(batch)
@@ -422,7 +368,7 @@ class Relay:
                 self._recorder.acknowledge(self._name, position)
         self._observer.acked(messages, seconds)
         self._pause = self._limits.first_pause
-        if self._trouble:
+        if self._trouble.reason:
             _log.info("sink takes messages again", extra=self._fields)
             self._clear()
 
@@ -452,20 +398,12 @@ class Relay:
         )
 
     def _troubled(self, reason: str, detail: str, connecting: bool) -> None:
-        """Count a failure; log it if it is another one than the last."""
         self._observer.error(reason)
-        since = self._status.error_since
-        if reason != self._trouble:
-            since = time.time()
-            text = "sink unavailable: %s" if connecting else "sink does not take messages: %s"
-            _log.warning(text, detail, extra={**self._fields, "reason": reason})
-        self._trouble = reason
-        self._cannot_connect = connecting
-        self._set(error=detail or reason, error_since=since)
+        self._trouble.met(reason, detail, connecting)
+        self._set(error=detail or reason, error_since=self._trouble.since)
 
     def _clear(self) -> None:
-        self._trouble = ""
-        self._cannot_connect = False
+        self._trouble.over()
         self._set(error="", error_since=None)
 
     def _back_off(self) -> None:

@@ -8,11 +8,10 @@ bytes and keys only: what a message says is the business of others.
 from __future__ import annotations
 
 import contextlib
-import secrets
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 from inotify_bridge.capture.index import Key, Row, Writes
 from inotify_bridge.capture.port import Volume
@@ -22,20 +21,16 @@ from inotify_bridge.outbox.directory import set_aside
 from inotify_bridge.outbox.fence import Fence, taken_over
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
-from inotify_bridge.outbox.note import Note, sync_directory
+from inotify_bridge.outbox.note import Doubt, Note, new_epoch
 from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
 
 _DATABASE: Final = "group.db"
-_EPOCH_TIME_DIGITS: Final = 12
 _ROW_BYTES: Final = 4 * 1024**2
 _NOTE_SECONDS: Final = 1.0
 
 BEYOND_RETRY: Final = frozenset(("fsync", "corrupt", "replaced"))
 """Reasons of a StoreError after which trying again is wrong: what is known of the database may not be so."""
-
-Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "restored", "rolled_back"]
-"""Why the epoch of a database that was opened cannot go on; empty: it can."""
 
 
 class Store:
@@ -75,6 +70,7 @@ class Store:
 
     def _load(self) -> None:
         self._live_bytes = self._journal.total_bytes()
+        self._parked_bytes = self._parked.total_bytes()
         meta = dict(self._connection.execute("SELECT key, value FROM meta"))
         self._watermarks = {
             sink: Position(epoch, sequence)
@@ -143,32 +139,17 @@ class Store:
         return made
 
     def _doubt(self, existed: bool) -> Doubt:
-        """Compare the database with the note beside it."""
         note = self._note
         if note is None:
             return "new"
         if not existed:
-            self._sync_directory()
-        if note.after_power_loss and existed:
+            note.sync_directory()
+        elif note.after_power_loss:
             with explained(self.path):
                 found = damage(self._connection)
             if found:
                 raise StoreError(f"state database {self.path}: {found}", "", "corrupt")
-        facts = note.facts
-        if not self._epoch:
-            return "missing" if note.found else "new"
-        if not note.found or not note.fits():
-            return "restored"
-        behind = facts.epoch != self._epoch or self._last_sequence < facts.sequence
-        return "rolled_back" if behind else ""
-
-    def _sync_directory(self) -> None:
-        try:
-            sync_directory(self.path.parent)
-        except OSError as error:
-            raise StoreError(
-                f"{self.path.parent} cannot be synced: {error.strerror}", "check the disk", "io"
-            ) from error
+        return note.doubt(self._epoch, self._last_sequence)
 
     def close(self) -> None:
         """Close the database; remove it where it was private. Readers are closed before. Idempotent."""
@@ -270,9 +251,7 @@ class Store:
             The epoch: 12 hex digits of Unix milliseconds, later than any before it, and 8 random ones.
         """
         floors = (self._epoch, later_than, self._note.facts.floor if self._note is not None else "")
-        floor = max(int(known[:_EPOCH_TIME_DIGITS], 16) if known else 0 for known in floors)
-        milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
-        epoch = f"{milliseconds:0{_EPOCH_TIME_DIGITS}x}{secrets.token_hex(4)}"
+        epoch = new_epoch(floors)
         if self._note is not None:  # before the database knows it: it is never minted again, whatever comes
             self._note.write(self._epoch, self._last_sequence, floor=epoch)
         with self._transaction():
@@ -317,6 +296,12 @@ class Store:
         """
         return self._live_bytes < self.max_bytes
 
+    def roomy(self) -> bool:
+        """
+        Whether a journal that was full has so much room that it is not full again at once: a tenth.
+        """
+        return self._live_bytes < self.max_bytes * 0.9 or not self._live_bytes
+
     def prune(self, retain: float = 0.0) -> int:
         """
         Remove batches that every sink has confirmed, and that were committed at least `retain` seconds ago.
@@ -327,8 +312,9 @@ class Store:
         confirmed = self.slowest()
         with self._transaction():
             freed = self._journal.prune(confirmed, retain)
-            if freed:
+            if freed and self._parked_bytes:
                 self._parked.prune()
+                self._parked_bytes = self._parked.total_bytes()
         self._live_bytes -= freed
         return freed
 
@@ -410,12 +396,24 @@ class Store:
         False.
         """
         with self._transaction():
-            return self._parked.add(sink, position, record, replacement, reason, detail)
+            new = self._parked.add(sink, position, record, replacement, reason, detail)
+        if new:
+            self._parked_bytes += len(record) + len(replacement)
+        return new
 
     def parked_counts(self) -> dict[str, int]:
         """How many wait for an operator, of each sink that has any."""
         with explained(self.path):
             return self._parked.counts()
+
+    @property
+    def parked_bytes(self) -> int:
+        """Bytes of all parked messages and of what stands in their places; see `takes_parked`."""
+        return self._parked_bytes
+
+    def takes_parked(self) -> bool:
+        """Whether there is room for one more parked message: they have a bound as long as the journal's."""
+        return self._parked_bytes < self.max_bytes
 
     def parked(self) -> list[Parked]:
         """Every message that waits for an operator, in the order of the stream."""
@@ -430,6 +428,8 @@ class Store:
         """
         with self._transaction():
             self._parked.settle(parked)
+            left = self._parked.total_bytes()
+        self._parked_bytes = left
 
     # Transactions
 

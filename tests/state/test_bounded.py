@@ -1,0 +1,196 @@
+"""The journal is full: nothing waits for ever, whatever fills it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from inotify_bridge.outbox.store import Store
+from inotify_bridge.sinks.memory import MemoryBroker
+from tests.agent.arrivals import Arrivals
+from tests.agent.embedded import Embedded
+from tests.agent.trees import Trees
+from tests.waiting import eventually
+
+BOUND = 1024**2
+"""The smallest that a configuration may have."""
+
+FILES = 2500
+"""Their snapshot is larger than the bound."""
+
+ROW = 4 * 1024**2
+
+
+def blocked(embedded: Embedded) -> bool:
+    """Whether the recorder takes nothing more."""
+    return embedded.metric("outbox_blocked") == 1
+
+
+def all_delivered(embedded: Embedded) -> Arrivals:
+    """What has come when everything that happened is confirmed."""
+    end = embedded.group.barrier(60.0)
+    for relay in embedded.group.relays.values():
+        eventually(lambda relay=relay: relay.status.position >= end, within=60.0, what=f"{end}")  # type: ignore[misc]
+    return embedded.arrivals()
+
+
+def test_a_resync_larger_than_the_bound(trees: Trees) -> None:
+    """A first snapshot that is larger than the journal may be is recorded and delivered, and ends."""
+    trees.files("there-before-the-agent", FILES)
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        embedded.broker.freeze()
+        embedded.group.new_epoch(3.0)
+        eventually(lambda: blocked(embedded), what="the journal is full in the middle of a snapshot")
+        embedded.broker.thaw()
+        eventually(lambda: not blocked(embedded) and embedded.metric("consistent") == 1, within=60.0)
+        arrivals = all_delivered(embedded)
+    assert sum(len(one.body) for one in arrivals.all) > 2 * BOUND
+    arrivals.assert_true(trees.root, digests=2)
+
+
+def test_confirmations_reach_a_blocked_recorder(trees: Trees) -> None:
+    """
+    While the recorder takes nothing it writes down what is confirmed and prunes; what overflowed meanwhile is
+    found by a resync.
+    """
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        embedded.broker.freeze()
+        trees.files("many", FILES)
+        eventually(lambda: blocked(embedded), what="the journal is full")
+        before = embedded.group.store.watermark("memory")
+        embedded.broker.thaw()
+        eventually(lambda: embedded.group.store.watermark("memory") > before, what="the watermark moves")
+        eventually(lambda: not blocked(embedded) and embedded.metric("consistent") == 1, within=60.0)
+        all_delivered(embedded).assert_true(trees.root)
+
+
+def test_a_blocked_group_stops(trees: Trees) -> None:
+    """A group whose journal is full ends within its deadline, and keeps what is not delivered."""
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        embedded.broker.freeze()
+        trees.files("many", FILES)
+        eventually(lambda: blocked(embedded), what="the journal is full")
+        begun = time.monotonic()
+        left = embedded.agent.stop(2.0)
+        assert time.monotonic() - begun < 60.0
+    assert left["g", "memory"] > 0
+
+
+def test_retained_messages_make_way(trees: Trees, tmp_path: Path) -> None:
+    """Messages that are only kept for a replay go first: they never fill the journal."""
+    state = {"dir": os.fspath(tmp_path / "state"), "max_bytes": BOUND, "retain": "1h"}
+    with Embedded(trees, state=state) as embedded:
+        for turn in range(4):
+            trees.files(f"turn-{turn}", FILES // 2)
+            all_delivered(embedded)
+            assert embedded.group.store.live_bytes < BOUND + ROW
+        assert not blocked(embedded)
+        arrivals = embedded.arrivals()
+    assert sum(len(one.body) for one in arrivals.all) > 3 * BOUND
+    arrivals.assert_true(trees.root)
+
+
+@contextmanager
+def two_sinks(trees: Trees) -> Iterator[tuple[Embedded, MemoryBroker]]:
+    """A group with a second sink, whose broker is the second value."""
+    name = uuid.uuid4().hex
+    sinks = [{"name": one, "type": "memory", "broker": f"{name}-{one}"} for one in ("memory", "other")]
+    group = {"name": "g", "paths": [os.fspath(trees.root)], "sinks": ["memory", "other"]}
+    embedded = Embedded(trees, sinks=sinks, watch_groups=[group], state={"max_bytes": BOUND})
+    embedded.broker = MemoryBroker.named(f"{name}-memory")
+    with embedded:
+        yield embedded, MemoryBroker.named(f"{name}-other")
+
+
+def test_a_dead_sink_beside_a_healthy_one(trees: Trees, caplog: pytest.LogCaptureFixture) -> None:
+    """
+    A dead sink stops its neighbour only when the journal is full, with one line that names it and says what
+    to do; when it comes back both get everything.
+    """
+    caplog.set_level(logging.INFO, "inotify_bridge.group")
+    with two_sinks(trees) as (embedded, other):
+        other.stop()
+        trees.files("some", 100)
+        all_of = embedded.group.barrier(30.0)
+        eventually(lambda: embedded.group.relays["memory"].status.position >= all_of, what="the healthy one")
+        trees.files("many", FILES)
+        eventually(lambda: blocked(embedded), what="the journal is full")
+        eventually(lambda: embedded.group.lag("memory") == 0, what="the healthy one has all that is recorded")
+        assert embedded.group.lag("other") > 0
+        other.start()
+        eventually(lambda: not blocked(embedded) and embedded.metric("consistent") == 1, within=60.0)
+        arrivals = all_delivered(embedded)
+        numbers = [message.sequence for message in other.messages]
+    arrivals.assert_true(trees.root)
+    assert numbers == [one.position[1] for one in arrivals.all]
+    full = [one.getMessage() for one in caplog.records if "the journal is full" in one.getMessage()]
+    assert len(full) <= 2
+    assert "waits for sink other," in full[0]
+    assert "raise state.max_bytes" in full[0]
+
+
+def test_a_batch_larger_than_the_bound(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A batch is recorded whole where there is any room, however much larger than the bound it is."""
+    sizes: list[int] = []
+    commit = Store.commit
+
+    def counted(self: Store, records: list[bytes], writes: object) -> None:
+        sizes.append(sum(map(len, records)))
+        commit(self, records, writes)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(Store, "commit", counted)
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        embedded.group.store.max_bytes = BOUND // 16
+        trees.files("many", FILES)
+        arrivals = all_delivered(embedded)
+    assert max(sizes) > BOUND // 16, f"no batch was so large: {max(sizes)}"
+    arrivals.assert_true(trees.root)
+
+
+def test_parked_messages_have_a_bound(trees: Trees) -> None:
+    """
+    What a broker refuses is parked up to the bound of the journal; then it waits as what is not confirmed
+    does, says so, and goes on when the broker takes it or an operator has dealt with the parked.
+    """
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        embedded.broker.reject(lambda message: message.kind == "file.written")
+        trees.files("many", FILES)
+        relay = embedded.group.relays["memory"]
+        eventually(
+            lambda: "parked messages wait already" in relay.status.error, within=90.0, what="the bound"
+        )
+        store = embedded.group.store
+        assert BOUND <= store.parked_bytes < BOUND + 64 * 1024
+        assert "inotify-bridge parked" in relay.status.error
+        assert embedded.get("/livez")[0] == 200
+        embedded.broker.reject(lambda _: False)
+        assert embedded.group.drop_parked(None, None) > 0
+        eventually(lambda: not relay.status.error and embedded.metric("consistent") == 1, within=60.0)
+        arrivals = all_delivered(embedded)
+    assert "stream.event_parked" in arrivals.kinds()
+    arrivals.assert_dense()
+
+
+def test_what_is_full_again_at_once_is_told_once(trees: Trees, caplog: pytest.LogCaptureFixture) -> None:
+    """A journal at its bound, whose sink is slow, goes back and forth in silence."""
+    caplog.set_level(logging.INFO, "inotify_bridge.group")
+    with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
+        begun = time.monotonic()
+        for turn in range(8):
+            embedded.broker.freeze()
+            trees.files(f"turn-{turn}", FILES // 2)
+            eventually(lambda: blocked(embedded), what="the journal is full")
+            embedded.broker.thaw()
+            eventually(lambda: not blocked(embedded), what="it has room again")
+        seconds = time.monotonic() - begun
+        all_delivered(embedded)
+    full = [one for one in caplog.records if "the journal is full" in one.getMessage()]
+    room = [one for one in caplog.records if "has room again" in one.getMessage()]
+    assert 1 <= len(room) <= len(full) <= 1 + seconds / 10
