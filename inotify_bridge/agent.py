@@ -344,7 +344,7 @@ def _group_of(config: Config, name: str) -> WatchGroup:
 
 
 def _insecure(options: object) -> bool:
-    return bool(getattr(getattr(options, "tls", None), "insecure", False))
+    return bool(getattr(options, "is_insecure", False))
 
 
 def _read_limit(path: str) -> float:

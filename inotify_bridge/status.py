@@ -156,7 +156,7 @@ class StatusView:
             "lag_events": group.lag(name),
             "parked": group.recorder.desk.parked_count.get(name, 0),
             "last_error": relay.error or None,
-            "insecure": bool(getattr(getattr(entry.options, "tls", None), "insecure", False)),
+            "insecure": bool(getattr(entry.options, "is_insecure", False)),
         }
 
 

@@ -23,7 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext, Verdict
 from inotify_bridge.sinks.kafka_records import Headers, Record
-from inotify_bridge.sinks.registry import import_driver, silence_driver
+from inotify_bridge.sinks.registry import import_driver, is_this_machine, silence_driver, warn_insecure
 from inotify_bridge.units import Bytes, Seconds
 
 _STRUCTURED: Final[Headers] = (("content-type", b"application/cloudevents+json; charset=UTF-8"),)
@@ -159,6 +159,13 @@ class KafkaOptions(_Model):
         return self
 
     @property
+    def is_insecure(self) -> bool:
+        """Whether others on the way could read and change what is sent."""
+        if self.tls is not None:
+            return self.tls.insecure
+        return not all(is_this_machine(split_address(server)[0]) for server in self.bootstrap_servers)
+
+    @property
     def servers(self) -> str:
         """The bootstrap servers as one text, for messages."""
         return ", ".join(self.bootstrap_servers)
@@ -224,6 +231,8 @@ class KafkaSink:
     Options = KafkaOptions
 
     def __init__(self, options: KafkaOptions, context: SinkContext) -> None:
+        if options.tls is not None and options.tls.insecure:
+            warn_insecure(context.name, f"Kafka at {options.servers}")
         self._partition = options.partition
         self._spread = context.partition_by != "group"
         self._binary = context.content_mode == "binary"

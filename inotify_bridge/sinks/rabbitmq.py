@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import threading
 from collections.abc import Sequence
 from typing import Final
@@ -12,8 +11,8 @@ from inotify_bridge.sinks.base import Message, Outcome, SinkContext, route
 from inotify_bridge.sinks.rabbitmq_connection import Connection
 from inotify_bridge.sinks.rabbitmq_frames import SHORT_STRING_BYTES
 from inotify_bridge.sinks.rabbitmq_options import RabbitmqOptions
+from inotify_bridge.sinks.registry import warn_insecure
 
-_log = logging.getLogger(__name__)
 _LONGEST_KIND: Final = Message(1, 0.0, "directory.attributes_changed", b"", b"")
 
 
@@ -37,12 +36,7 @@ class RabbitmqSink:
         for name, template in (("routing_key", options.routing_key), ("binding_key", options.binding_key)):
             _check_length(name, template, context)
         if options.tls is not None and options.tls.insecure:
-            _log.warning(
-                "sink %s: tls.insecure is on: the certificate of %s is not checked, "
-                "anyone on the way can read and change everything",
-                context.name,
-                options.place,
-            )
+            warn_insecure(context.name, options.place)
         self._options = options
         self._context = context
         self._lock = threading.Lock()

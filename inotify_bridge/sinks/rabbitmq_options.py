@@ -12,6 +12,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from inotify_bridge.errors import SinkMisconfigured
+from inotify_bridge.sinks.registry import is_this_machine
 from inotify_bridge.units import Seconds
 
 _PORTS: Final = {"amqp": 5672, "amqps": 5671}
@@ -163,6 +164,11 @@ class RabbitmqOptions(BaseModel):
     def uses_tls(self) -> bool:
         """Whether the connection is encrypted."""
         return self.url.startswith("amqps:")
+
+    @property
+    def is_insecure(self) -> bool:
+        """Whether others on the way could read and change what is sent."""
+        return self.tls.insecure if self.tls else not (self.uses_tls or is_this_machine(self.host))
 
     @property
     def host(self) -> str:

@@ -16,6 +16,8 @@ from typing import Any, Final
 from inotify_bridge.errors import ConfigError, SinkUnavailable
 from inotify_bridge.sinks.base import Inspectable, SinkFactory
 
+_log = logging.getLogger(__name__)
+
 ENTRY_POINT_GROUP: Final = "inotify_bridge.sinks"
 
 # Known without installed metadata, so that a source tree works as it stands; no package can take these names.
@@ -102,6 +104,21 @@ def silence_driver(logger: str) -> None:
     log = logging.getLogger(logger)
     if log.level == logging.NOTSET:
         log.setLevel(logging.CRITICAL)
+
+
+def warn_insecure(sink: str, place: str) -> None:
+    """Say in the log that a sink verifies nobody."""
+    _log.warning(
+        "sink %s: tls.insecure is on: the certificate of %s is not checked, "
+        "anyone on the way can read and change everything",
+        sink,
+        place,
+    )
+
+
+def is_this_machine(host: str) -> bool:
+    """Whether what is sent to a host stays on this machine: only then TLS protects nothing."""
+    return host == "localhost" or host == "::1" or host.startswith("127.")
 
 
 def _entry_point(type_name: str) -> EntryPoint:

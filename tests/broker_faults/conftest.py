@@ -7,12 +7,15 @@ from collections.abc import Iterator
 
 import pytest
 
+from tests.agent.conftest import launch, scratch, trees
 from tests.broker_faults.behind import Behind
 from tests.brokers import KafkaBroker, RabbitmqBroker
 from tests.brokers.ports import free_port
 from tests.brokers.proxy import Proxy
 from tests.sinks.kafka_harness import KafkaHarness
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
+
+__all__ = ["launch", "scratch", "trees"]  # the fixtures
 
 
 @pytest.fixture(scope="session")

@@ -8,6 +8,19 @@ from typing import NamedTuple
 
 _DAYS = "30"
 
+# Of the ways openssl 3.0 has, only its `ca` takes dates of the past.
+_SIGNING = """\
+[ca]
+default_ca = test
+[test]
+database = {index}
+rand_serial = yes
+default_md = sha256
+policy = any
+[any]
+commonName = supplied
+"""
+
 
 class Certificate(NamedTuple):
     """
@@ -43,13 +56,14 @@ class Authority:
             *("-addext", "keyUsage=critical,keyCertSign,cRLSign", "-out", str(self.certificate)),
         )
 
-    def issue(self, *hosts: str, name: str = "server") -> Certificate:
+    def issue(self, *hosts: str, name: str = "server", expired: bool = False) -> Certificate:
         """
         Make a key and a certificate.
 
         Args:
             hosts: host names the certificate stands for; none: this machine, as ``localhost`` and 127.0.0.1.
             name: of the files.
+            expired: it was valid until some day long ago.
         """
         names = [f"DNS:{host}" for host in hosts] or ["DNS:localhost", "IP:127.0.0.1"]
         key, request, signed = (self._directory / f"{name}.{ending}" for ending in ("key", "csr", "pem"))
@@ -57,9 +71,14 @@ class Authority:
         extensions.write_text(f"subjectAltName={','.join(names)}\nextendedKeyUsage=serverAuth\n")
         self._make_key(key)
         self._openssl("req", "-new", "-key", str(key), "-subj", f"/CN={name}", "-out", str(request))
+        settings = self._directory / f"{name}.conf"
+        (self._directory / f"{name}.index").touch()
+        settings.write_text(_SIGNING.format(index=self._directory / f"{name}.index"))
+        dates = ("20200101000000Z", "20200201000000Z") if expired else ("20200101000000Z", "20990101000000Z")
         self._openssl(
-            *("x509", "-req", "-in", str(request), "-CA", str(self.certificate), "-CAkey", str(self._key)),
-            *("-CAcreateserial", "-days", _DAYS, "-extfile", str(extensions), "-out", str(signed)),
+            *("ca", "-batch", "-notext", "-config", str(settings), "-in", str(request), "-out", str(signed)),
+            *("-cert", str(self.certificate), "-keyfile", str(self._key), "-outdir", str(self._directory)),
+            *("-startdate", dates[0], "-enddate", dates[1], "-extfile", str(extensions)),
         )
         return Certificate(signed, key, self.certificate)
 
