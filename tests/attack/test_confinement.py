@@ -3,15 +3,32 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
+import random
 import re
+import shutil
 import stat
+import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
+import pytest
+
+from tests.kernel.stream import Event
 from tests.kernel.watching import Ground, Watching
+from tests.waiting import eventually
 
 ROUNDS = 300
+SWAPS = 100_000
+BURST = 200
+SECONDS = 180.0
+
+_CALLS = "open,openat,openat2,inotify_add_watch"
+_EXCHANGE = 2  # RENAME_EXCHANGE of renameat2(2)
+_libc = ctypes.CDLL(None, use_errno=True)
 
 
 def _watched_inodes(pid: int) -> set[int]:
@@ -85,3 +102,128 @@ def test_pipes_are_not_opened(disk_ground: Ground) -> None:
         stream = watching.finish()
     assert stat.S_ISFIFO((tree / "p").stat().st_mode)
     assert not stream.differences(tree)
+
+
+class Swapper(threading.Thread):
+    """
+    Swaps ``d`` and the link ``l`` to the outside, and writes below the directory, wherever it is.
+
+    Args:
+        tree: holds both.
+    """
+
+    def __init__(self, tree: Path) -> None:
+        super().__init__(name="swapper")
+        self.swaps = 0
+        self._top = os.open(tree, os.O_RDONLY | os.O_DIRECTORY)
+        self._below = os.open(tree / "d/sub", os.O_RDONLY | os.O_DIRECTORY)
+
+    def run(self) -> None:
+        """As often as promised, in bursts: between them the agent goes to the directory, to look."""
+        chance = random.Random(1)
+        for number in range(SWAPS):
+            if number % BURST == 0:
+                for file in range(20):
+                    os.close(os.open(f"f{file}", os.O_WRONLY | os.O_CREAT, dir_fd=self._below))
+                os.mkdir(f"n{number}", dir_fd=self._below)
+                time.sleep(chance.uniform(0.0, 0.02))
+            if _libc.renameat2(self._top, b"d", self._top, b"l", _EXCHANGE) < 0:
+                return
+            self.swaps += 1
+
+    def close(self) -> None:
+        """Wait for its end."""
+        self.join()
+        os.close(self._top)
+        os.close(self._below)
+
+
+def _strace(trace: Path) -> list[str]:
+    """A command that has another traced into a file."""
+    strace = shutil.which("strace")
+    if strace is None:
+        if os.environ.get("CI"):
+            pytest.fail("strace is not installed")
+        pytest.skip("strace is not installed")
+    # -D: strace is the child, and what it traces has the process number and the signals of the test's.
+    options = ["-D", "-f", "--seccomp-bpf", "-qq", "-y", "-e", f"trace={_CALLS}", "-e", "signal=none"]
+    return [strace, *options, "-o", os.fspath(trace)]
+
+
+def _traced(trace: Path, root: Path, outside: Path) -> Counter[str]:
+    """
+    What the calls were, of which strace(1) has written the descriptors with their paths.
+
+    Fails where one opened something below `outside`, or watched anything but a descriptor or the root.
+    """
+    counts: Counter[str] = Counter()
+    for line in trace.read_text(errors="surrogateescape").splitlines():
+        result = re.search(r"\) = (-1 (\w+)|\d+(<.*>)?)", line)
+        if result is None:
+            continue
+        assert os.fspath(outside) not in (result[3] or ""), line
+        if "inotify_add_watch(" in line:
+            assert re.search(r', "/proc/self/fd/\d+", ', line), line
+            counts["watched"] += result[2] is None
+        elif os.fspath(root) in line:
+            counts[result[2] or "opened"] += 1
+    return counts
+
+
+def _last(event: Event) -> bool:
+    return bool(event["data"].get("file", {}).get("path") == "last")
+
+
+@pytest.mark.timeout(SECONDS + 120)
+def test_a_hundred_thousand_swaps_under_strace(disk_ground: Ground) -> None:
+    """A thread swaps a directory and a link to the outside: no call opens or watches anything there."""
+    tree, outside, trace = disk_ground.watched, disk_ground.outside, disk_ground.scratch / "trace"
+    for directory in (tree / "d", outside):
+        (directory / "sub").mkdir(parents=True)
+        (directory / "sub/f0").write_bytes(b"x")
+    (outside / "SECRET").write_bytes(b"x")
+    os.symlink(outside, tree / "l")
+    with Watching.watch(disk_ground, prefix=_strace(trace)) as watching:
+        swapper = Swapper(tree)
+        swapper.start()
+        swapper.close()
+        (tree / "last").mkdir()
+        eventually(
+            lambda: any(map(_last, watching.seen().events)),
+            within=SECONDS,
+            what="the end of the swaps",
+            poll=0.5,
+        )
+        stream = watching.finish()
+    assert stream.differences(tree) == []
+    assert swapper.swaps == SWAPS
+    counts = _traced(trace, tree, outside)
+    assert counts["watched"] > 2
+    assert counts["opened"] > 100
+    assert counts["ELOOP"] + counts["ENOTDIR"] > 0, "it never met a link where a directory had been"
+    assert not any("SECRET" in line for line in stream.told())
+
+
+def test_devices_are_not_opened(disk_ground: Ground) -> None:
+    """Devices and pipes, in the place of directories too, are told of with their type; no call opens them."""
+    tree, trace = disk_ground.watched, disk_ground.scratch / "trace"
+    kinds = {"char_device": stat.S_IFCHR, "block_device": stat.S_IFBLK, "fifo": stat.S_IFIFO}
+    (tree / "watched-too").mkdir()
+    with Watching.watch(disk_ground, prefix=_strace(trace)) as watching:
+        for name, kind in kinds.items():
+            for round in range(20):
+                os.mkdir(tree / name)
+                os.rmdir(tree / name)
+                try:
+                    os.mknod(tree / name, kind | 0o600, os.makedev(1, 5))  # of both kinds: zeros, or memory
+                except PermissionError:
+                    pytest.skip("only root may make devices")
+                if round < 19:
+                    os.unlink(tree / name)
+        stream = watching.finish()
+    there = {path.decode(): entry.type for path, entry in stream.replay().items()}
+    assert there == {"watched-too": "dir", **{name: name for name in kinds}}
+    opens = [line for line in trace.read_text().splitlines() if os.fspath(tree) in line]
+    assert any("watched-too" in line for line in opens)
+    for line in opens:
+        assert "O_DIRECTORY" in line or "inotify_add_watch(" in line or "resumed" in line, line
