@@ -27,12 +27,14 @@ class Fuse:
         name: of the point, for the log.
         hit: at which pass, from 1.
         delay: seconds, for `inside`.
+        linger: seconds that its thread stands there before the end, as on a slow disk; the others go on.
     """
 
-    def __init__(self, name: str, hit: int, delay: float = 0.0) -> None:
+    def __init__(self, name: str, hit: int, delay: float = 0.0, linger: float = 0.0) -> None:
         self._name = name
         self._left = hit
         self._delay = delay
+        self._linger = linger
         self._lock = threading.Lock()
 
     # -- where it burns
@@ -139,6 +141,7 @@ class Fuse:
     def burn(self) -> None:
         """Count one pass; at the last one the process is killed, and this does not return."""
         if self._passed():
+            time.sleep(self._linger)
             self.kill()
 
     def kill(self) -> None:

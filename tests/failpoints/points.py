@@ -31,9 +31,10 @@ from tests.mutants import MUTANTS, Patch
 POINT = "FAILPOINT"
 HIT = "FAILPOINT_HIT"
 DELAY = "FAILPOINT_DELAY"
+LINGER = "FAILPOINT_LINGER"
 MUTANT = "FAILPOINT_MUTANT"
 REFUSE = "FAILPOINT_REFUSE"
-"""Environment of the agent: name of the point, number of the pass, seconds; see `prepare`."""
+"""Environment of the agent: name of the point, number of the pass, seconds twice; see `Fuse`, `prepare`."""
 
 REFUSED = b"q" * 255
 """A message about a file of this name is refused for good, where a point needs one to be parked."""
@@ -71,7 +72,8 @@ def arm() -> None:
     """Put a fuse at the point that the environment names; for `tests.patched`, in the agent's process."""
     prepare()
     point = BY_NAME[os.environ[POINT]]
-    point.arm(Fuse(point.name, int(os.environ[HIT]), float(os.environ.get(DELAY, "0"))))
+    delay, linger = float(os.environ[DELAY]), float(os.environ[LINGER])
+    point.arm(Fuse(point.name, int(os.environ[HIT]), delay, linger))
 
 
 def prepare() -> None:

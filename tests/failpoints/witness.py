@@ -145,7 +145,7 @@ class Left(NamedTuple):
     @classmethod
     def read(cls, state: Path) -> Left | None:
         """
-        Of the only group; None where there is no database yet, or one that is damaged.
+        Of the only group; None where there is no database yet.
 
         A copy is read: to open the database would repair it, and that is the agent's part.
         """
@@ -154,10 +154,7 @@ class Left(NamedTuple):
                 for file in state.glob(f"*.db{suffix}"):
                     shutil.copy(file, scratch)
             databases = list(Path(scratch).glob("*.db"))
-            try:
-                return cls._of(databases[0]) if databases and databases[0].stat().st_size else None
-            except sqlite3.DatabaseError:
-                return None
+            return cls._of(databases[0]) if databases and databases[0].stat().st_size else None
 
     @classmethod
     def _of(cls, database: Path) -> Left | None:
