@@ -2,7 +2,8 @@
 Shows which test kills each mutant: ``python -m tests.mutants [--only NAME]``.
 
 Every test runs without its mutant first, where it has to pass, and then with it, where it has to fail: by an
-assertion or by its time, and after the mutant was met. The exit code is 1 where a mutant lives.
+assertion or by its time, and after the mutant was met; a mutant with which nothing works shows nothing. The
+exit code is 1 where a mutant lives.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from tests.mutants import MUTANTS, Mutant, injection
 
 _PROJECT = Path(__file__).parents[2]
 _SITE = Path(__file__).parent / "site"
+_ALIVE = "tests/promises/test_alive.py"
 _HANGS_SECONDS = 400.0
 _END_SECONDS = 60.0
 _HONEST = (
@@ -36,20 +38,33 @@ _HONEST = (
 """How the message of a failure begins that a broken promise caused: an assertion, or a time that ran out."""
 
 
+class Failure(NamedTuple):
+    """
+    A test that failed.
+
+    Args:
+        test: its module, as pytest's report names it.
+        words: the first line of the error, and where it was raised.
+    """
+
+    test: str
+    words: str
+
+
 class Result(NamedTuple):
     """
     What a run of tests gave.
 
     Args:
         passed, skipped: how many.
-        failures: first line of each failure and error, and where it was raised.
+        failures: each failure and error.
         hung: it did not end in time.
         output: what pytest printed.
     """
 
     passed: int
     skipped: int
-    failures: list[str]
+    failures: list[Failure]
     hung: bool
     output: str
 
@@ -101,10 +116,13 @@ def _read(report: Path, hung: bool, output: str) -> Result:
     if not report.exists():
         return Result(0, 0, [], hung, output)
     cases = list(ElementTree.parse(report).iter("testcase"))
-    bad = [one for case in cases for one in (*case.iter("failure"), *case.iter("error"))]
+    bad = [(case, one) for case in cases for one in (*case.iter("failure"), *case.iter("error"))]
     skipped = sum(case.find("skipped") is not None for case in cases)
     passed = sum(not list(case.iter("failure")) and not list(case.iter("error")) for case in cases) - skipped
-    failures = [f"{_first(one.get('message'))} ({_last(one.text)})" for one in bad]
+    failures = [
+        Failure(case.get("classname") or "", f"{_first(one.get('message'))} ({_last(one.text)})")
+        for case, one in bad
+    ]
     return Result(passed, skipped, failures, hung, output)
 
 
@@ -134,16 +152,20 @@ def _harmed(mutant: Mutant, scratch: Path) -> Verdict:
     )
     environment = {injection.MUTANT: mutant.name, injection.TRACE: os.fspath(trace), "PYTHONPATH": path}
     began = time.monotonic()
-    result = _pytest(["-x", mutant.test], scratch, environment)
+    result = _pytest(["-x", _ALIVE, mutant.test], scratch, environment)
     return _judge(mutant, trace.read_text().splitlines(), result, time.monotonic() - began)
 
 
 def _judge(mutant: Mutant, trace: list[str], result: Result, seconds: float) -> Verdict:
     broken = [line for line in trace if line.startswith("broken")]
     file = mutant.test.partition("::")[0]
-    honest = [line for line in result.failures if line.startswith(_HONEST) or _in_test(line, file)]
+    words = [failure.words for failure in result.failures]
+    honest = [line for line in words if line.startswith(_HONEST) or _in_test(line, file)]
+    dead = [failure.words for failure in result.failures if failure.test == _module(_ALIVE)]
     if broken:
         return Verdict(False, "does not fit", seconds, broken[0])
+    if dead:
+        return Verdict(False, "does not work at all", seconds, dead[0])
     if "hit" not in trace:
         return Verdict(False, "never met", seconds, result.output[-2000:])
     if result.hung:
@@ -151,8 +173,12 @@ def _judge(mutant: Mutant, trace: list[str], result: Result, seconds: float) -> 
     if honest:
         return Verdict(True, "killed", seconds, honest[0])
     if result.failures:
-        return Verdict(False, "other failure", seconds, result.failures[0])
+        return Verdict(False, "other failure", seconds, words[0])
     return Verdict(False, "lives", seconds, result.output[-500:])
+
+
+def _module(file: str) -> str:
+    return file.removesuffix(".py").replace("/", ".")
 
 
 def _in_test(failure: str, file: str) -> bool:
@@ -189,7 +215,7 @@ def _run(chosen: Sequence[Mutant]) -> int:
     living: list[tuple[Mutant, Verdict]] = []
     with tempfile.TemporaryDirectory(prefix="inotify-bridge-mutants-") as directory:
         scratch = Path(directory)
-        tests = list(dict.fromkeys(mutant.test for mutant in chosen))
+        tests = list(dict.fromkeys((_ALIVE, *(mutant.test for mutant in chosen))))
         _unharmed(tests, scratch)
         _say(f"without a mutant {len(tests)} selections of tests pass")
         _say(f"{'mutant':<38} | R   | outcome  |     time | test")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from tests.mutants.mutant import Mutant
@@ -17,20 +18,20 @@ def _published_before_commit(patch: Patch) -> None:
     from inotify_bridge.sinks.base import Message
 
     @patch.instead_of(Books, "_commit")
-    def commit(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
+    def commit(original: Any, self: Any, records: list[bytes], *rest: Any) -> Any:
         self._committed(self.store.epoch, [Message.unpack(record) for record in records])
-        done: bool = original(self, records, batch)
-        return done
+        return original(self, records, *rest)
 
 
 def _failed_commit_dropped(patch: Patch) -> None:
     """A batch that cannot be committed is given up without a word."""
-    from inotify_bridge.books import Books
+    from inotify_bridge.errors import StoreError
+    from inotify_bridge.outbox.store import Store
 
-    @patch.instead_of(Books, "_commit")
-    def commit(original: Any, self: Any, records: list[bytes], batch: Any) -> bool:
-        original(self, records, batch)
-        return True
+    @patch.instead_of(Store, "commit")
+    def commit(original: Any, self: Any, *arguments: Any, **named: Any) -> None:
+        with suppress(StoreError):
+            original(self, *arguments, **named)
 
 
 def _heartbeat_without_number(patch: Patch) -> None:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify, records
-from inotify_bridge.capture.notifier import Chunk, Entry, Inbox, Notifier
+from inotify_bridge.capture.notifier import Barrier, Chunk, Entry, Inbox, Notifier
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
 from tests.waiting import eventually
@@ -52,6 +54,10 @@ def test_it_stands_behind_what_only_the_kernel_holds(tmp_path: Path) -> None:
         inotify.close()
 
 
+def _wait(event: threading.Event) -> None:
+    assert event.wait(60.0)
+
+
 def test_a_move_out_of_the_tree_stands_before_it(trees: Trees) -> None:
     """A name that moved away is told as deleted by then, though its other half might have come later."""
     told: dict[str, tuple[str, int]] = {}
@@ -71,8 +77,15 @@ def test_a_moved_in_directory_stands_before_it_to_its_last_file(trees: Trees) ->
     for number in range(MANY_FILES):
         (trees.outside / f"d/{number}").touch()
     with Embedded(trees) as embedded:
-        os.rename(trees.outside / "d", trees.root / "d")
-        barrier = embedded.group.barrier(60.0)
+        with ThreadPoolExecutor(1) as asking:
+            # The recorder is held up until it finds the move and the barrier together.
+            inbox, go_on = embedded.group.recorder._inbox, threading.Event()
+            inbox.call(lambda: _wait(go_on))
+            os.rename(trees.outside / "d", trees.root / "d")
+            asked = asking.submit(embedded.group.barrier, 60.0)
+            eventually(lambda: any(isinstance(one, Barrier) for one in tuple(inbox._entries)))
+            go_on.set()
+            barrier = asked.result(90.0)
         arrivals = embedded.settled()
     created = [one.position for one in arrivals.fresh if one.kind == "file.created"]
     assert len(created) == MANY_FILES
