@@ -34,7 +34,8 @@ class Signals:
     kernel may give a signal to any thread, and a main thread that waits for a lock would not learn of it.
 
     Args:
-        reload: called on the main thread; returns why the configuration stayed as it was, or None.
+        reload: called on a thread of its own while the main thread waits; returns why the configuration
+            stayed as it was, or None.
     """
 
     def __init__(self, agent: Agent, reload: Callable[[], BridgeError | None] | None = None) -> None:
@@ -114,19 +115,40 @@ class Signals:
         if self._terminal is not None and self._terminal.has_just_gone():
             _log.warning("the terminal has gone: ending")
             self._ended = True
-        elif self._reload is not None:
+        else:
             self._hang_up = False
-            self._reload()
+            self._reload_now()
 
     def _serve(self) -> None:
         with self._requesting:
             requests, self._requests = self._requests, []
-        refused = self._reload() if self._reload is not None else None
+        refused = self._reload_now()
         for asked in requests:
             if refused is None:
                 asked.set_result(None)
             else:
                 asked.set_exception(refused)
+
+    def _reload_now(self) -> BridgeError | None:
+        """Reload. A signal to stop does not wait for brokers of groups that are removed."""
+        if self._reload is None:
+            return None
+        reload, refused = self._reload, Future[BridgeError | None]()
+
+        def act() -> None:
+            try:
+                refused.set_result(reload())
+            except BaseException as error:  # a bug: it ends the process, as it would on the main thread
+                refused.set_exception(error)
+            finally:
+                self._ring()
+
+        threading.Thread(target=act, name="reload", daemon=True).start()
+        while not refused.done():
+            self._sleep()
+            if self._stops:
+                self._agent.hurry()
+        return refused.result()
 
     def stop(self, timeout: float | None = None) -> Undelivered:
         """

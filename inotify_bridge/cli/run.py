@@ -51,7 +51,13 @@ def _run(path: Path, loaded: object) -> int:
     assert isinstance(loaded, config.Config)
     configure_log(loaded.log.level, loaded.log.format)
     agent = Agent(loaded, path)
-    signals = Signals(agent, lambda: _reload(agent, path))
+    context = click.get_current_context()
+
+    def reload() -> BridgeError | None:
+        with context.scope(cleanup=False):  # on a thread of its own: --log-level is in there
+            return _reload(agent, path)
+
+    signals = Signals(agent, reload)
     agent.signals.reload_file = signals.request_reload
     agent.start()
     try:
@@ -62,7 +68,7 @@ def _run(path: Path, loaded: object) -> int:
 
 
 def _reload(agent: Agent, path: Path) -> BridgeError | None:
-    """On the main thread. Returns why the old configuration stayed."""
+    """Returns why the old configuration stayed."""
     from inotify_bridge import config
     from inotify_bridge.cli import configure_log
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -238,6 +239,25 @@ def test_groups(operated: Operated, trees: Trees, scratch: Path) -> None:
     assert "file.written late" in told(of_g)
     assert 'watch_group="g"' not in agent.get("/metrics")[1]
     agent.stop()
+
+
+def test_a_stop_does_not_wait_for_a_group_that_leaves(
+    operated: Operated, trees: Trees, scratch: Path
+) -> None:
+    """SIGTERM while a removed group waits for its broker ends the wait, and the agent, with what is kept."""
+    away = {**jsonl(scratch, "away"), "path": os.fspath(scratch / "nowhere" / "file.jsonl")}
+    other = {"name": "h", "paths": [os.fspath(trees.outside)], "sinks": ["away"]}
+    agent = operated([jsonl(scratch), away], group={"sinks": ["file"]}, shutdown_timeout="10m")
+    config = json.loads(agent.file.read_text())
+    agent.configure({**config, "watch_groups": [*config["watch_groups"], other]})
+    agent.start()
+    eventually(lambda: agent.sink("away", "h")["last_error"], what="its sink is away")
+    agent.configure(config)
+    agent.signal(signal.SIGHUP)
+    eventually(lambda: agent.group("h")["state"] == "stopping", what="it leaves")
+    agent.signal(signal.SIGTERM)
+    assert agent.ended() == 0
+    assert "Traceback" not in agent.log
 
 
 @pytest.mark.parametrize(
