@@ -180,6 +180,8 @@ def split_address(server: str) -> tuple[str, int]:
     """
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s/@]+))(?::([0-9]{1,5}))?", server)
     if not found or int(found[3] or 9092) > 65535:
+        if "@" in server:  # there may be a password before it
+            raise ValueError("is no host:port: user and password belong in sasl")
         raise ValueError(f"'{server}' is no host:port")
     return found[1] or found[2], int(found[3] or 9092)
 
