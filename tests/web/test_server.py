@@ -11,8 +11,10 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.errors import ConfigError, UnavailableError
+from inotify_bridge.web import server as web
 from inotify_bridge.web.server import WebServer, parse_listen
 from inotify_bridge.web.view import AgentStatus
+from tests.waiting import eventually
 from tests.web.client import ask
 from tests.web.conftest import ServerFactory
 from tests.web.view import GivenView
@@ -72,6 +74,31 @@ def test_stop_ends_connections_that_are_kept_open(server: WebServer) -> None:
         with contextlib.suppress(ConnectionResetError):
             assert half.recv(100) == b""
             assert kept.sock.recv(100) == b""
+
+
+def test_a_client_that_takes_nothing_is_dropped(
+    serve: ServerFactory, view: GivenView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that asks and then reads nothing loses its connection, while others are answered."""
+    monkeypatch.setattr(web, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(web, "IDLE_SECONDS", 0.1)
+    view.figures["problems"] = ["x" * 1000] * 50_000  # more than every buffer on the way
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=60) as peer:
+        peer.sendall(b"GET /api/v1/status HTTP/1.1\r\nHost: localhost\r\n\r\n")
+
+        def unsent() -> bool:
+            assert ask(server, "/livez").status == 200
+            channels = [c for one in server._servers for c in list(one.active_channels.values())]
+            return any(c.total_outbufs_len > 1_000_000 for c in channels)
+
+        eventually(unsent, what="its answer waits")
+        eventually(lambda: not unsent(), what="it is dropped")
+        taken = 0
+        with contextlib.suppress(ConnectionResetError):
+            while received := peer.recv(1 << 20):
+                taken += len(received)
+    assert taken < 50_000_000
 
 
 def test_stop_does_not_wait_for_a_view_that_hangs(serve: ServerFactory, view: GivenView) -> None:
