@@ -407,10 +407,18 @@ class Reconciler:
         self._rescan_moved()
 
     def _rescan_moved(self) -> None:
-        """Where a pattern depends on the path, what a moved directory holds may come or go with the move."""
+        """
+        A directory that is moved escapes the scan that would have come to it. And where a pattern depends on
+        the path, what it holds may come or go with the move.
+        """
         moved, self._model.moved_directories = self._model.moved_directories, []
+        alive = [node for node in moved if node.alive()]
         if self._options.filters.path_dependent:
-            self._rescans.add(node for node in moved if node.alive())
+            self._rescans.add(alive)
+        if self._resyncs.running:
+            self._resyncs.scan.moved(alive)
+        if not self._scanner.finished(self._polls):
+            self._polls.moved(alive)
 
     def _look_into(self, node: Directory, names: dict[bytes, list[Change]]) -> None:
         handle = self._door(node)
@@ -445,6 +453,7 @@ class Reconciler:
             return self._model.room <= 0 or next(steps, None) is None or self._port.monotonic() >= stop_at
 
         for scan in self._scans:
+            self._rescan_moved()
             self._scanner.run(scan, enough)
             self._enqueue_adopted()
             if scan.later and self._again_at is None:

@@ -41,6 +41,7 @@ class Scan:
         self.audit = audit
         self.waiting: dict[Directory, None] = {}
         self.later: dict[Directory, int] = {}
+        self.listed: set[Directory] = set()
         self.entries = 0
 
     def add(self, nodes: Iterable[Directory]) -> None:
@@ -48,6 +49,14 @@ class Scan:
         for node in nodes:
             self.waiting.pop(node, None)
             self.waiting[node] = None
+
+    def moved(self, nodes: Iterable[Directory]) -> None:
+        """
+        While this runs: directories that are elsewhere now.
+
+        One that was not listed yet may stand where all has been listed: what is above it does not lead there.
+        """
+        self.add(node for node in nodes if node not in self.listed)
 
     def again(self) -> None:
         """Try what could not be opened once more: the renames above it may be known by now."""
@@ -80,6 +89,7 @@ class Scanner:
         """Give a scan up and close what it holds."""
         scan.waiting.clear()
         scan.later.clear()
+        scan.listed.clear()
         running = self._running.pop(scan, None)
         if running is not None:
             running.close()  # type: ignore[attr-defined]
@@ -90,6 +100,8 @@ class Scanner:
             step = self._running.get(scan)
             if step is None:
                 if not scan.waiting:
+                    if not scan.later:
+                        scan.listed.clear()
                     return
                 step = self._running[scan] = self._directory(scan, scan.waiting.popitem()[0])
             try:
@@ -108,6 +120,7 @@ class Scanner:
                 self._not_there(scan, node)
                 return
             scan.later.pop(node, None)
+            scan.listed.add(node)
             try:
                 yield from self._names(scan, node, handle)
             finally:
@@ -167,6 +180,10 @@ class Scanner:
     def _descend(self, scan: Scan, node: Directory, name: bytes) -> None:
         """What the check adopted is listed next; with `deep` also what was known, here or elsewhere."""
         adopted, self._judge.to_scan = self._judge.to_scan, []
+        if scan.deep and scan.audit:
+            # At a start every directory is known and not watched yet: it is listed here, and only once.
+            adopted += self._judge.to_audit
+            self._judge.to_audit = []
         scan.add(adopted)
         kid = node.kids.get(name)
         if (

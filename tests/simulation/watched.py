@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from inotify_bridge.capture.model import Batch
+from inotify_bridge.capture.model import BATCH_BYTES, Batch
 from inotify_bridge.capture.reconciler import Options, Reconciler, Root
 from tests.fold import Fold
 from tests.simulation.filesystem import SimulatedFileSystem
@@ -20,9 +20,12 @@ class Watched:
 
     Args:
         watches: how many the kernel has.
+        batch_bytes: of messages in one batch.
     """
 
-    def __init__(self, options: Options | None = None, watches: int = 1 << 30) -> None:
+    def __init__(
+        self, options: Options | None = None, watches: int = 1 << 30, batch_bytes: int = BATCH_BYTES
+    ) -> None:
         self.calls: Counter[str] = Counter()
         """Of the port, by name."""
         self.inotify = Inotify(1 << 20, watches)
@@ -32,22 +35,27 @@ class Watched:
         self.port = SimulatedFileSystem(self.tree, self._count)
         self.index = MemoryIndex()
         self.fold = Fold()
-        self.reconciler = Reconciler(self.port, self.index, [Root(b"/r")], options or Options())
+        self.reconciler = Reconciler(self.port, self.index, [Root(b"/r")], options or Options(), batch_bytes)
 
     def _count(self, call: str) -> None:
         self.calls[call] += 1
+
+    def close(self) -> Batch:
+        """Close a batch, commit and replay it."""
+        batch = self.reconciler.close_batch(backlog=False)
+        self.index.apply(batch.writes)
+        for item in batch.items:
+            self.fold.item(item)
+        rows = {(directory, name) for directory, name, *_ in self.index.entries() if directory}
+        assert len(rows) == len(self.fold.entries()), "the index holds what was published"
+        return batch
 
     def batches(self) -> Iterator[Batch]:
         """Everything until it is settled, batch by batch, each committed and replayed."""
         while not self.reconciler.settled or len(self.inotify):
             while not self.reconciler.behind and len(self.inotify):
                 self.reconciler.feed(self.inotify.read(1 << 20), self.port.monotonic(), self.tree.now)
-            batch = self.reconciler.close_batch(backlog=False)
-            self.index.apply(batch.writes)
-            for item in batch.items:
-                self.fold.item(item)
-            rows = {(directory, name) for directory, name, *_ in self.index.entries() if directory}
-            assert len(rows) == len(self.fold.entries()), "the index holds what was published"
+            batch = self.close()
             yield batch
             self.tree.now += 60_000_000
             self.reconciler.tick()
