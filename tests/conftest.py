@@ -127,7 +127,7 @@ def _own_brokers(kind: type[AnyBroker]) -> Iterator[BrokerFactory[AnyBroker]]:
         return broker
 
     yield start
-    for broker in started:
+    for broker in reversed(started):  # one may need another to stop in order
         broker.close()
 
 

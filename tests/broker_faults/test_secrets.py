@@ -146,7 +146,7 @@ def test_canary(
         '{type: rabbitmq, url: "amqp://u@host", pasword: yellow-bird}',
         '{type: rabbitmq, uri: "amqp://u:yellow-bird@host"}',
         '{type: rabbitmq, url: "amqp://u@host", password: yellow-bird, password_file: /run/secret}',
-        "{type: kafka, bootstrap_servers: [h], sasl: {mechanism: PLAIN, username: u, password: [yellow-bird]}}",
+        "{type: kafka, bootstrap_servers: [h], sasl: {mechanism: PLAIN, password: [yellow-bird]}}",
         "{type: kafka, bootstrap_servers: [h], sasl: {mechanism: PLAIN, username: u, pasword: yellow-bird}}",
         "{type: kafka, bootstrap_servers: [h], sasl: {mechanism: PLAN, username: u, password: yellow-bird}}",
         '{type: kafka, bootstrap_servers: ["u:yellow-bird@h:9092"]}',

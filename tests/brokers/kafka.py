@@ -1,4 +1,4 @@
-"""A real Apache Kafka broker (KRaft, one node), from the jars that the project publishes on Maven Central."""
+"""A real Apache Kafka (KRaft, one node or two), from the jars that the project publishes on Maven Central."""
 
 from __future__ import annotations
 
@@ -58,6 +58,7 @@ class KafkaBroker(Broker):
         certificate: for SSL and SASL_SSL.
         properties: more lines for ``server.properties``.
         advertised: the port that clients are told to come to, where something stands before the broker.
+        joins: another broker, which runs: this one is the second of its cluster, and no controller.
     """
 
     product = "Apache Kafka"
@@ -72,12 +73,14 @@ class KafkaBroker(Broker):
         certificate: Certificate | None = None,
         properties: Mapping[str, str] | None = None,
         advertised: int | None = None,
+        joins: KafkaBroker | None = None,
     ) -> None:
         super().__init__(directory, {"client": port, "plain": None, "controller": None})
         self.security = security
         self._users = users or {}
         self._certificate = certificate
         self._properties = properties or {}
+        self._joins = joins
         self._advertised = f"127.0.0.1:{advertised or self.port}"
 
     @staticmethod
@@ -111,6 +114,15 @@ class KafkaBroker(Broker):
         return f"127.0.0.1:{self._ports['plain']}"
 
     @property
+    def cluster(self) -> str:
+        """The id of its cluster; known once it was started."""
+        found = re.search(
+            r"^cluster\.id=(.+)$", (self.directory / "data" / "meta.properties").read_text(), re.M
+        )
+        assert found is not None
+        return found[1].replace("\\", "")
+
+    @property
     def topics(self) -> KafkaTopics:
         """The topics, through the listener at `plain_address`."""
         return KafkaTopics(self.plain_address)
@@ -121,9 +133,11 @@ class KafkaBroker(Broker):
             super().start(within)
             self.topics.await_leaders()
 
-    def create_topic(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+    def create_topic(
+        self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None, replicas: int = 1
+    ) -> None:
         """Make a topic and return when it can be written."""
-        self.topics.create(name, partitions, config)
+        self.topics.create(name, partitions, config, replicas)
 
     def tool(self, main_class: str, *arguments: str, within: float = 60.0) -> str:
         """
@@ -158,6 +172,8 @@ class KafkaBroker(Broker):
     def _format(self, configuration: Path) -> None:
         """Prepare the empty data directory; SCRAM passwords live in the cluster's metadata from here on."""
         cluster = base64.urlsafe_b64encode(b"\x01" + uuid.uuid4().bytes[1:]).rstrip(b"=").decode()
+        if self._joins is not None:
+            cluster = self._joins.cluster
         scram = [f"SCRAM-SHA-256=[name={name},password={secret}]" for name, secret in self._users.items()]
         adding = [word for user in scram for word in ("--add-scram", user)]
         self.tool("kafka.tools.StorageTool", "format", "-c", str(configuration), "-t", cluster, *adding)
@@ -175,7 +191,18 @@ class KafkaBroker(Broker):
             "log.dirs": str(self.directory / "data"),
             **self._password_settings(),
             **self._tls_settings(),
+            **self._second(),
             **self._properties,
+        }
+
+    def _second(self) -> dict[str, str]:
+        if self._joins is None:
+            return {}
+        return {
+            "process.roles": "broker",
+            "node.id": "2",
+            "controller.quorum.voters": f"1@127.0.0.1:{self._joins._ports['controller']}",
+            "listeners": f"CLIENT://{self.address},PLAIN://{self.plain_address}",
         }
 
     def _password_settings(self) -> dict[str, str]:
@@ -210,7 +237,7 @@ class KafkaBroker(Broker):
             client.sendall(struct.pack(">i", len(body)) + body)
             with client.makefile("rb") as answer:
                 head = answer.read(16)  # length, correlation, throttle time, number of brokers
-        return len(head) == 16 and struct.unpack(">iiii", head)[3] == 1
+        return len(head) == 16 and struct.unpack(">iiii", head)[3] > 0
 
 
 def _jars() -> Path:

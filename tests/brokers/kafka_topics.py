@@ -35,9 +35,11 @@ class KafkaTopics:
         """Those that there are."""
         return set(self._metadata().topics)
 
-    def create(self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None) -> None:
+    def create(
+        self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None, replicas: int = 1
+    ) -> None:
         """Make one; returns when every partition can be written. One that is there is left as it is."""
-        topic = _parts["NewTopic"](name, partitions, 1, config=dict(config or {}))
+        topic = _parts["NewTopic"](name, partitions, replicas, config=dict(config or {}))
 
         def made() -> bool:
             return name in self.names() or _done(

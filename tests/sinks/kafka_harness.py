@@ -51,6 +51,7 @@ class KafkaHarness(SinkHarness):
         password_settings: options with `password`, which a broker refuses.
         partitions: of the topic.
         topic_config: of the topic.
+        replicas: of the topic; as many brokers there must be.
         context: changes to the sink's context.
     """
 
@@ -69,6 +70,7 @@ class KafkaHarness(SinkHarness):
         password_settings: Mapping[str, Any] | None = None,
         partitions: int = 1,
         topic_config: Mapping[str, str] | None = None,
+        replicas: int = 1,
         **context: str,
     ) -> None:
         self.broker, self.client = broker, client
@@ -77,7 +79,7 @@ class KafkaHarness(SinkHarness):
         self.wrong_host = {"bootstrap_servers": [f"127.0.0.1:{free_port()}"]}
         if password_settings is not None:
             self.wrong_password = password_settings
-        self._partitions = partitions
+        self._partitions, self._replicas = partitions, replicas
         self.create_topic(topic_config)
         self._sinks: list[KafkaSink] = []
         self._consumer: Consumer | None = None
@@ -127,7 +129,7 @@ class KafkaHarness(SinkHarness):
         """Make the topic and wait until every partition has a leader."""
         # By their own time the messages are old: the broker would delete them half a minute after its start.
         settings = {"retention.ms": "-1", **(config or {})}
-        self.broker.create_topic(self.topic, self._partitions, settings)
+        self.broker.create_topic(self.topic, self._partitions, settings, self._replicas)
 
     def delete_topic(self) -> None:
         """Delete the topic and wait until the broker has forgotten it."""
