@@ -10,8 +10,13 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from tests.brokers import Authority, Broker, KafkaBroker, RabbitmqBroker
+
+# How long an example takes, or its making, says something about the machine only.
+settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("suite")
 
 _LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
 _QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")

@@ -1,8 +1,8 @@
 """
 The agent with something of it replaced: ``python -m tests.patched MODULE:FUNCTION ARGUMENTS…``.
 
-`FUNCTION` is called without arguments before the command line runs. It patches what it wants to, for the whole
-life of this process: a fault at a named place, or a mutant that a test has to catch.
+`FUNCTION` is called without arguments before the command line runs. It patches what it wants to, for the
+whole life of this process: a fault at a named place, or a mutant that a test has to catch.
 """
 
 from __future__ import annotations
