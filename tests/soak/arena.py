@@ -42,6 +42,7 @@ class Arena:
 
     Attributes:
         happened: how often each fault really happened.
+        no_clock: why the agent's clock cannot jump; empty where it can.
         state_is_full: whether the agent may have to end for want of space.
     """
 
@@ -55,8 +56,8 @@ class Arena:
         self.reader: Reader = far.reader(self.oracle.take, scratch)
         self.work = Work(ground.root / "work", ground.outside, ground.root / "filler", seed)
         self._expected: list[tuple[str, Callable[[], int], int]] = []
-        jumps = far.clock_may_jump and not clock.missing()
-        self._clock = clock.Clock(scratch / "clock") if jumps else None
+        self.no_clock = far.bad_with_clocks or clock.missing()
+        self._clock = None if self.no_clock else clock.Clock(scratch / "clock")
         self._polls = 0
         self._log_read = 0
         self.agent = AgentProcess(scratch, self._config(), prefix=ground.prefix)

@@ -25,10 +25,10 @@ class Far(ABC):
 
     Attributes:
         proxy: between agent and broker; the reader goes past it.
-        clock_may_jump: whether the sink's client bears that under libfaketime.
+        bad_with_clocks: why the sink's client cannot be run with a clock that jumps; empty where it can.
     """
 
-    clock_may_jump = True
+    bad_with_clocks = ""
 
     def __init__(self) -> None:
         self.name = f"soak-{uuid.uuid4().hex[:12]}"
@@ -57,6 +57,10 @@ class Far(ABC):
         """Product, version, client."""
         return f"{self.broker.product} {self.broker.version}"
 
+    def crash(self) -> None:
+        """SIGKILL of the broker; what it has confirmed outlives that."""
+        self.broker.kill()
+
     @abstractmethod
     def _made(self) -> Broker: ...
 
@@ -76,6 +80,7 @@ class RabbitmqFar(Far):
     """An exchange with a quorum queue."""
 
     broker: RabbitmqBroker
+    _was_stopped = False
 
     def _made(self) -> Broker:
         return RabbitmqBroker()
@@ -85,10 +90,15 @@ class RabbitmqFar(Far):
         channel = connection.channel()
         channel.queue_declare(self.name, durable=True, arguments={"x-queue-type": "quorum"})
         connection.close()
+
+    def crash(self) -> None:
         # RabbitMQ 3.10 writes the directory of quorum queues to disk minutes after their declaration, or when
         # it is stopped: only then does a queue outlive SIGKILL.
-        self.broker.stop()
-        self.broker.start()
+        if not self._was_stopped:
+            self.broker.stop()
+            self.broker.start()
+            self._was_stopped = True
+        super().crash()
 
     def sink(self) -> dict[str, Any]:
         url = self.broker.url.replace(self.broker.address, f"127.0.0.1:{self._port}")
@@ -114,7 +124,8 @@ class KafkaFar(Far):
         self._client = client
         # librdkafka waits on condition variables of the wall clock. Under libfaketime a bare producer that
         # has lost its broker hangs for as long as the clock has jumped.
-        self.clock_may_jump = client != "confluent"
+        if client == "confluent":
+            self.bad_with_clocks = "the clock does not jump: librdkafka hangs under libfaketime"
         super().__init__()
 
     def _made(self) -> Broker:

@@ -25,6 +25,7 @@ WANTED_AN_HOUR: Final = 120
 """Kills, overflows and faults of the broker that shall really happen; what is behind comes first."""
 
 _SHOWN: Final = 20
+_GLANCE: Final = 0.2
 
 
 class Step(NamedTuple):
@@ -218,7 +219,7 @@ class Campaign:
                     f"not within {RECOVERY_SECONDS:g} s: {what}; stream at {arena.oracle.at},"
                     f" holes {arena.oracle.holes()[:3]}, agent: {arena.group()}"
                 )
-            time.sleep(0.05)
+            time.sleep(_GLANCE)
 
     def _caught_up(self, arena: Arena) -> bool:
         group = arena.group()
@@ -260,6 +261,7 @@ class Campaign:
             "fault  broker, all": arena.broker_faults,
             "epochs": len(oracle.epochs),
             "comparisons by digest": oracle.digests,
+            "outages of the reader": arena.reader.outages,
             "repeats": oracle.repeats,
             "came early, came again": oracle.early,
             "holes": len(oracle.holes()),
@@ -268,6 +270,7 @@ class Campaign:
         rows = [("broker", self._far.description), ("seed", str(self._seed))]
         rows += [("minutes", f"{(time.monotonic() - self._began) / 60:.1f}")]
         rows += [(what, str(count)) for what, count in counts.items()]
+        rows += [("note", arena.no_clock)] if arena.no_clock else []
         return [*rows, ("slowest recovery", f"{self._slowest[0]:.1f} s"), ("  after", str(self._slowest[1]))]
 
 

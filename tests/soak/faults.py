@@ -12,7 +12,6 @@ import signal
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from pathlib import Path
 from typing import Final
 
@@ -26,7 +25,7 @@ _QUEUE_LIMIT: Final = Path("/proc/sys/fs/inotify/max_queued_events")
 _HOUR: Final = 3600
 _FELT_SECONDS: Final = 10.0
 _FULL_SECONDS: Final = 20.0
-_FULL: Final = "cannot be committed"
+_FULL: Final = "disk is full"
 
 
 # -- blows
@@ -105,17 +104,16 @@ def reloaded(arena: Arena) -> None:
 
 def connection_reset(arena: Arena) -> None:
     """Every connection to the broker is reset, with whatever is on its way."""
-    _at_connections(arena, arena.far.proxy.reset, "reset", "broker: connections reset")
+    _until_hit(arena, arena.far.proxy.reset, "reset", "broker: connections reset")
 
 
 def connection_cut(arena: Arena) -> None:
     """A connection is reset in the middle of a frame or a request."""
-    count = arena.chance.randint(10, 5000)
-    cut = partial(arena.far.proxy.cut_after, count)
-    _at_connections(arena, cut, "cut in the middle", "broker: cut in the middle")
+    arena.far.proxy.cut_after(arena.chance.randint(10, 2000))
+    _until_hit(arena, lambda: None, "cut in the middle", "broker: cut in the middle")
 
 
-def _at_connections(arena: Arena, hit: Callable[[], None], told: str, name: str) -> None:
+def _until_hit(arena: Arena, hit: Callable[[], None], told: str, name: str) -> None:
     """Until it has hit a connection; not where a siege lets none come into being."""
     before = arena.far.proxy.happened[told]
     deadline = time.monotonic() + _FELT_SECONDS
@@ -148,7 +146,7 @@ def broker_stopped(arena: Arena) -> Iterator[None]:
 @contextlib.contextmanager
 def broker_killed(arena: Arena) -> Iterator[None]:
     """It crashes."""
-    with _away(arena, "broker: SIGKILL", arena.far.broker.kill, arena.far.broker.start):
+    with _away(arena, "broker: SIGKILL", arena.far.crash, arena.far.broker.start):
         yield
 
 
@@ -257,7 +255,7 @@ def state_full(arena: Arena) -> Iterator[None]:
         yield
     finally:
         arena.ground.free_state()
-        arena.live()
+        arena.answers()
         arena.state_is_full = False
         arena.far.proxy.heal()
 
