@@ -182,8 +182,12 @@ class Campaign:
             eventually(lambda: "message parked" in self._agent.log, within=KILL_SECONDS, what="one is parked")
             self._ask("parked?action=retry")
         elif point.drive == "replay":
-            eventually(lambda: self._agent.group()["sequence"] > 1, what="something to replay")
-            self._ask(f"replay?from={self._agent.group()['sequence']}")
+            # Only what the sink has confirmed already can be sent once more.
+            self._ask(f"replay?from={eventually(self._confirmed, what='something to replay')}")
+
+    def _confirmed(self) -> int:
+        group = self._agent.group()
+        return int(group["sequence"] - group["sinks"][0]["lag_events"])
 
     def _ask(self, what: str) -> None:
         """An operator's request; what is asked for may kill the agent before it answers."""
