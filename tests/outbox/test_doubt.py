@@ -8,6 +8,7 @@ import shutil
 import sqlite3
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import pytest
 
 from inotify_bridge.errors import ConfigError, StoreError
 from inotify_bridge.outbox import database
+from inotify_bridge.outbox import directory as state_directory
 from inotify_bridge.outbox.directory import Watched, prepare, refuse_watched
 from inotify_bridge.outbox.note import Note
 from inotify_bridge.outbox.store import Store
@@ -314,3 +316,15 @@ def test_a_state_directory_that_cannot_be_made_is_refused(tmp_path: Path) -> Non
     for directory in (tmp_path / "file", tmp_path / "file" / "state"):
         with pytest.raises(ConfigError, match=f"state.dir {directory} cannot be made: "):
             prepare(directory)
+
+
+def test_a_remote_file_system_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """
+    Where the kernel names a file system whose locks hold on one machine only, the directory is refused. None
+    is to be had in a test, so tmpfs stands for it.
+    """
+    with tempfile.TemporaryDirectory(dir="/dev/shm", prefix="inotify-bridge-") as shared:
+        prepare(Path(shared))
+        monkeypatch.setattr(state_directory, "REMOTE", {0x01021994: "NFS"})
+        with pytest.raises(ConfigError, match=f"state.dir {shared} is on NFS"):
+            prepare(Path(shared))

@@ -64,6 +64,19 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     assert "free space" in said[0]
 
 
+def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
+    """A state directory on a file system mounted for reading only is refused: one line, exit code 78."""
+    state = tmp_path / "state"
+    state.mkdir()
+    mounts.run("mount", "-t", "tmpfs", "-o", "ro", "none", state)
+    agent = launch([jsonl(scratch)], state={"dir": os.fspath(state)})
+    agent.prefix = mounts.prefix
+    agent.start(ready=False)
+    assert agent.ended() == 78
+    (line,) = agent.log.splitlines()
+    assert f"state.dir {state} cannot be written by this user" in line
+
+
 def test_failed_fsync(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
     """
     After a failed fsync nothing is taken for committed: the database is opened anew, everything is compared
