@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import signal
 import tempfile
 import time
 from collections.abc import Iterator, Sequence
@@ -108,4 +109,6 @@ def _campaign(
 
 
 if __name__ == "__main__":
+    # SIGTERM ends it as Ctrl-C does: brokers and agents are still ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     main()
