@@ -111,8 +111,9 @@ class Group(Signalled):
         except BaseException:
             self.store.close()
             raise
-        self._start_relays()
-        self._start_threads(reason)
+        with self._lifecycle:  # a relay may find at once that another epoch is needed
+            self._start_relays()
+            self._start_threads(reason)
 
     def _open_store(self, damaged: bool = False) -> Reason:
         self._store, reason = open_store(self.whole, self.config, self._metrics, damaged)
