@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import importlib.util
 import re
+import time
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -262,7 +263,8 @@ class KafkaSink:
             return []
         if self._spread:
             return self._publish_spread(batch)
-        return self._client.send([self._record(message, self._partition) for message in batch])
+        now = time.time()
+        return self._client.send([self._record(message, self._partition, now) for message in batch])
 
     def check(self) -> None:
         """Raises: SinkUnavailable, the connection was lost and no other could be made."""
@@ -275,9 +277,10 @@ class KafkaSink:
     def _publish_spread(self, batch: Sequence[Message]) -> Sequence[Outcome]:
         records: list[Record] = []
         owners: list[int] = []
+        now = time.time()
         for place, message in enumerate(batch):
             for partition in self._places(message):
-                records.append(self._record(message, partition))
+                records.append(self._record(message, partition, now))
                 owners.append(place)
         outcomes = [ACCEPTED] * len(batch)
         for owner, outcome in zip(owners, self._client.send(records), strict=True):
@@ -290,12 +293,13 @@ class KafkaSink:
             return range(self._partitions)
         return (zlib.crc32(message.key) % self._partitions,)
 
-    def _record(self, message: Message, partition: int) -> Record:
-        sequence, time, _, key, body = message
-        del sequence
+    def _record(self, message: Message, partition: int, now: float) -> Record:
+        _, happened, _, key, body = message
+        # Recorded while the clock was ahead, and delivered when it was set back: a broker takes no such time.
+        timestamp = int(min(happened, now) * 1000)
         if self._binary:
-            return Record(partition, key, message.data(), _binary_headers(message), int(time * 1000))
-        return Record(partition, key, body, _STRUCTURED, int(time * 1000))
+            return Record(partition, key, message.data(), _binary_headers(message), timestamp)
+        return Record(partition, key, body, _STRUCTURED, timestamp)
 
 
 def _binary_headers(message: Message) -> Headers:

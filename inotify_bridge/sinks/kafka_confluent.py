@@ -387,7 +387,7 @@ class _Delivery:
         self.waiting -= 1
         if error is None:
             self.outcomes[place] = ACCEPTED
-        elif error.code() in RECORD_REFUSED:
+        elif error.code() in RECORD_REFUSED or error.code() == KafkaError._INVALID_DIFFERENT_RECORD:
             self.refused = True
         elif self.failure is None:
             self.failure = error

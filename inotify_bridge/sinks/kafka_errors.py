@@ -13,7 +13,7 @@ NOT_LEADER: Final = 6
 TOPIC_ALREADY_EXISTS: Final = 36
 TOPIC_AUTHORIZATION_FAILED: Final = 29
 _RECORD_TOO_LARGE = frozenset({10, 18})  # MESSAGE_TOO_LARGE, RECORD_LIST_TOO_LARGE
-_RECORD_INVALID = frozenset({32, 87})  # INVALID_TIMESTAMP, INVALID_RECORD
+_RECORD_INVALID = frozenset({87})  # INVALID_RECORD
 RECORD_REFUSED: Final = _RECORD_TOO_LARGE | _RECORD_INVALID
 """The broker refuses this batch for good because of a record in it; the connection is all right."""
 
@@ -59,6 +59,14 @@ _MEANINGS: Final = {
         "authorization",
         "Kafka does not authorize this on the cluster (topic '{topic}')",
         "grant this user IDEMPOTENT_WRITE on the cluster, and CREATE where create_topic is used",
+        True,
+    ),
+    # Brokers refuse what comes from more than an hour ahead (message.timestamp.after.max.ms, since Kafka
+    # 4.0). The message is good, the clock is not: so nothing is parked for it.
+    32: _Meaning(
+        "nacked",
+        "Kafka refuses the time of this machine's clock for topic '{topic}'",
+        "set the clock, or set message.timestamp.type=LogAppendTime for the topic",
         True,
     ),
     33: _Meaning("auth", "Kafka does not support this SASL mechanism", "change sasl.mechanism", True),

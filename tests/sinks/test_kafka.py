@@ -8,13 +8,14 @@ import time
 import zlib
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from cloudevents.core.bindings.kafka import KafkaMessage, from_kafka_event
 from cloudevents.core.formats.json import JSONFormat
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
-from inotify_bridge.sinks import kafka_python
+from inotify_bridge.sinks import kafka, kafka_python
 from inotify_bridge.sinks.base import Message, Sink, Verdict
 from inotify_bridge.sinks.kafka import KafkaSink
 from tests.brokers import Authority, KafkaBroker
@@ -372,6 +373,22 @@ def test_connection_that_died_while_idle(harness: KafkaHarness, monkeypatch: pyt
     harness.start_broker()
     publish_all(sink, messages(1, 2))
     assert [one.sequence for one in harness.consume(2)] == [1, 2]
+
+
+def test_clock_ahead(harness: KafkaHarness, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a clock stamped that is ahead is refused with advice, never for good; then it is taken."""
+    now = time.time()
+    batch = [message._replace(time=now + 86_400.0) for message in messages(5)]
+    sink = harness.make()
+    with monkeypatch.context() as patch:
+        patch.setattr(kafka, "time", SimpleNamespace(time=lambda: now + 86_400.0))
+        publish_connected(sink, messages(1, 100))
+        with pytest.raises(SinkUnavailable, match="this machine's clock") as refused:
+            sink.publish(batch)
+    assert "LogAppendTime" in refused.value.hint
+    sink.close()
+    publish_connected(sink, batch)
+    assert [one.sequence for one in harness.consume(6)] == [100, 1, 2, 3, 4, 5]
 
 
 def test_threads_end(harness: KafkaHarness) -> None:
