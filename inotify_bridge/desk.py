@@ -55,6 +55,8 @@ class Desk:
         sinks: Mapping[str, RelayMetrics],
     ) -> None:
         self.parked_count: Counter[str] = Counter()
+        self._unattended = False
+        self._acting = threading.Lock()
         self._group = group
         self._recorder = recorder
         self._inbox = inbox
@@ -70,6 +72,10 @@ class Desk:
         self.parked_count = Counter(self._store.parked_counts())
         for name, sink in self._sinks.items():
             sink.parked_now(self.parked_count[name])
+
+    def leave_unattended(self) -> None:
+        """The recorder has ended for good: from now on relays park on their own threads, one at a time."""
+        self._unattended = True
 
     # -- for a relay
 
@@ -92,7 +98,7 @@ class Desk:
                 self._sinks[sink].parked_now(self.parked_count[sink])
 
         try:
-            self._ask(act)
+            self._act_unattended(act) if self._unattended else self._ask(act)
         except BridgeError as error:
             raise SinkUnavailable(
                 f"a refused message cannot be parked: {error.message}", error.hint
@@ -204,6 +210,10 @@ class Desk:
         self._store.settle_parked(settled)
         self.count()
         return len(settled)
+
+    def _act_unattended(self, act: Callable[[], None]) -> None:
+        with self._acting:
+            act()
 
     def _ask(self, act: Callable[[], T]) -> T:
         """Have the recorder do something, and wait for its answer."""

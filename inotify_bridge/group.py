@@ -203,6 +203,8 @@ class Group(Signalled):
 
     def stop_relaying(self, deadline: float) -> None:
         """Deliver what is recorded, until `deadline` in monotonic seconds, and close everything."""
+        if self._threads is not None and not self._threads.recorder.alive:
+            self._threads.recorder.desk.leave_unattended()
         for relay in self.relays.values():
             relay.stop(deadline)
         for relay in self.relays.values():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 from inotify_bridge.outbox.relay import PARKED_KIND
 from inotify_bridge.sinks.base import Message, SinkContext
 from inotify_bridge.sinks.memory import MemoryBroker, MemorySink
@@ -52,6 +54,22 @@ def test_what_was_offered_before_is_not_sent_after() -> None:
     assert rule.refused == [3]
     assert [one.kind for one in broker.messages if one.sequence == 3] == [PARKED_KIND]
     assert_go_back_n([one.sequence for one in broker.messages], 1, 4)
+
+
+def test_what_is_refused_during_a_stop_is_parked(trees: Trees) -> None:
+    """A message that its broker refuses when the recorder has ended holds up no drain."""
+    with Embedded(trees) as embedded, ThreadPoolExecutor(1) as executor:
+        embedded.settled()
+        embedded.broker.freeze()
+        trees.write("refused")
+        end = embedded.group.barrier(30.0)
+        stopped = executor.submit(embedded.agent.stop, 60.0)
+        eventually(lambda: not embedded.group.recorder.alive, what="the recorder's end")
+        embedded.broker.reject(lambda message: message.kind == "file.written")
+        embedded.broker.thaw()
+        assert stopped.result(90.0) == {}
+    kinds = [one.kind for one in embedded.broker.messages if one.sequence >= end.sequence]
+    assert kinds == [PARKED_KIND, "stream.stopped"]
 
 
 def test_a_full_journal_takes_parked_messages(trees: Trees) -> None:
