@@ -70,6 +70,7 @@ class Arena:
     def close(self) -> None:
         """End everything that it has started itself."""
         self.agent.kill()
+        self._sweep()
         self.work.__exit__(None, None, None)
         self.reader.close()
 
@@ -103,6 +104,7 @@ class Arena:
         code = self.agent.ended(0)
         if not self.state_is_full:
             raise Violation(f"the agent has ended by itself, with {code}")
+        self._sweep()
         self.happened["starts refused by a full disk"] += 1
         self.agent.start(ready=False)
 
@@ -144,6 +146,7 @@ class Arena:
             return False
         self.agent.signal(number)
         code = self.agent.ended(_END_SECONDS)
+        self._sweep()
         if code != wanted and not self.state_is_full:
             raise Violation(f"exit code {code} after {number.name}, not {wanted}")
         return code == wanted
@@ -177,6 +180,10 @@ class Arena:
         if self._clock is not None:
             self._clock.set(ahead)
             self.oracle.expect_clock(ahead)
+
+    def _sweep(self) -> None:
+        if self._clock is not None:
+            self._clock.sweep(self.agent.pid)
 
     def _config(self) -> dict[str, Any]:
         group = {

@@ -41,6 +41,12 @@ class Clock:
         new.write_text(f"{ahead:+.0f}\n")
         new.replace(self._file)
 
+    @staticmethod
+    def sweep(pid: int) -> None:
+        """Remove what the library leaves of a process that was killed."""
+        for name in (f"faketime_shm_{pid}", f"sem.faketime_sem_{pid}"):
+            Path("/dev/shm", name).unlink(missing_ok=True)
+
     @property
     def environment(self) -> dict[str, str]:
         """Of the process whose clock this is."""

@@ -15,7 +15,8 @@ STEPS = (
     Step(True, 300, ["refusing"], ["overflow", "killed"]),
     Step(False, 600, ["root_unmounted"], ["connection_reset", "restarted"]),
     Step(True, 300, ["broker_frozen", "watches_limited"], ["killed", "clock_jumped"]),
-    Step(True, 600, ["root_mounted_over", "state_full"], []),
+    Step(True, 600, ["root_mounted_over"], []),
+    Step(True, 600, ["state_full"], []),
 )
 HAPPENED = {
     "SIGKILL",
