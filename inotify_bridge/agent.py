@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import BridgeError
+from inotify_bridge.errors import BridgeError, StoreError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
@@ -172,6 +172,11 @@ class Agent:
         if self._lock_file is not None:
             self._lock_file.close()
         return left
+
+    @property
+    def taken_over(self) -> StoreError | None:
+        """Why this process may not go on, where its state directory is no longer its own."""
+        return next((group.taken_over for group in list(self.groups.values()) if group.taken_over), None)
 
     def undelivered(self) -> Undelivered:
         """What is recorded and not confirmed at this moment. From any thread."""

@@ -72,6 +72,7 @@ class Group(Signalled):
         self.source = whole.events.source_of(config.name)
         self.restarts = 0
         self.failure = ""
+        self.taken_over: StoreError | None = None
         self.stopping = False
         self.relays: dict[str, Relay] = {}
         self.tapped: Callable[[list[Message]], None] = lambda _: None
@@ -308,6 +309,7 @@ class Group(Signalled):
         It is tried for as long as it takes.
         """
         if error.reason == "replaced":
+            self.taken_over = error
             self._give_up(str(error))
             for relay in self.relays.values():
                 relay.abort()

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inotify_bridge.cli.options import config_option
-from inotify_bridge.errors import BridgeError
+from inotify_bridge.errors import BridgeError, UnavailableError
 
 if TYPE_CHECKING:
     from inotify_bridge.agent import Agent, Undelivered
@@ -59,11 +59,16 @@ def _run(path: Path, loaded: object) -> int:
 
     signals = Signals(agent, reload)
     agent.signals.reload_file = signals.request_reload
+    agent.given_up = lambda: signals.wake() if agent.taken_over else None
     agent.start()
+    taken_over = None
     try:
         signals.wait()
+        taken_over = agent.taken_over
     finally:
         left = signals.stop()
+    if taken_over:
+        raise UnavailableError(taken_over.message, taken_over.hint)
     return _ended(left, kept=loaded.state.dir is not None)
 
 
