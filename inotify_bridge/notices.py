@@ -42,9 +42,10 @@ def tell(notice: Notice, group: str, metrics: GroupMetrics, places: Sequence[byt
         _log.warning("not covered by inotify (%s), polled: %s", data["error"], path or "/", extra=fields)
     elif notice.kind == "root_lost":
         where = ", ".join(encode_name(place) for place in places) or path
+        where += f" ({path} in the stream)" if path and places else ""
         advice = _ADVICE.get(str(data["error"]), "check its volume and its permissions")
         _log.error(
-            "root lost (%s): %s (%s; nothing is taken for deleted)",
+            "root lost (%s): %s: %s; nothing is taken for deleted",
             data["error"],
             where,
             advice,
