@@ -112,7 +112,7 @@ class Agent:
 
         Raises:
             UnavailableError: the HTTP address, the lock or an inotify instance is not to be had.
-            StoreError: a store cannot be opened.
+            StoreError: a store cannot be opened, for another reason than the disk.
         """
         sys.setswitchinterval(SWITCH_INTERVAL)
         if self.config.state.dir is not None:
@@ -123,7 +123,7 @@ class Agent:
             self.web.start()
         try:
             for name in [group.name for group in self.config.watch_groups]:
-                self._start_group(self.config, name)
+                self._start_or_wait(name)
         except BaseException:
             self.stop(0.0)
             raise
@@ -131,6 +131,15 @@ class Agent:
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         self._supervisor.start()
+
+    def _start_or_wait(self, name: str) -> None:
+        """Where the disk is full or broken, the group starts when it is mended; all else goes on."""
+        try:
+            self._start_group(self.config, name)
+        except StoreError as error:
+            if error.reason not in ("full", "io"):
+                raise
+            self._died(self.groups[name], "start", error)
 
     def _start_group(self, config: Config, name: str) -> None:
         wanted = _group_of(config, name)
@@ -304,10 +313,11 @@ class Agent:
             group.failure = f"{what} died: {type(error).__name__}: {error}"
             return
         try:
-            group.restart()
+            group.restart() if group.started else group.start()
         except Exception as again:  # whatever it was, the next attempt may do better
             if not self._stopping:
-                _log.error("group %s cannot be restarted, trying again: %s", group.config.name, again)
+                if str(again) != str(error):
+                    _log.error("group %s cannot be restarted, trying again: %s", group.config.name, again)
                 threading.Timer(_RETRY, self._died, (group, what, again)).start()
 
     def _token(self) -> str | None:

@@ -64,6 +64,27 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     assert "free space" in said[0]
 
 
+def test_start_on_a_full_disk(
+    mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path
+) -> None:
+    """An agent whose state directory is on a full disk waits for room, says so, and then begins."""
+    state = tmp_path / "state"
+    disk = SmallDisk(mounts, state, 24)
+    disk.fill()
+    agent = launch([jsonl(scratch)], state={"dir": os.fspath(state)})
+    agent.prefix = mounts.prefix
+    agent.start(ready=False)
+    eventually(lambda: "start ended: StoreError" in agent.log, what="the fault happens")
+    assert agent.get("/livez")[0] == 200
+    assert agent.get("/readyz")[0] == 503
+    trees.files("early", 10)
+    disk.free()
+    eventually(lambda: agent.get("/readyz")[0] == 200, within=60.0, what="it begins")
+    trees.files("later", 10)
+    agent.stop()
+    kept(scratch).assert_true(trees.root)
+
+
 def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
     """A state directory on a file system mounted for reading only is refused: one line, exit code 78."""
     state = tmp_path / "state"
