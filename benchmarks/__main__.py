@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from benchmarks import burst, endtoend, idle, kafka, latency, percall, rabbitmq, setup, throughput
+from benchmarks import burst, endtoend, frozen, idle, kafka, latency, percall, rabbitmq, setup, throughput
 from benchmarks.report import machine
 
 
@@ -28,6 +28,7 @@ def main(context: click.Context) -> None:
 for name, command in {
     "burst": burst.main,
     "endtoend": endtoend.main,
+    "frozen": frozen.main,
     "idle": idle.main,
     "kafka": kafka.main,
     "latency": latency.main,

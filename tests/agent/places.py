@@ -79,9 +79,13 @@ class Consuming:
 
     def finished(self, within: float = ARRIVAL_SECONDS) -> Arrivals:
         """Wait for its end; everything that came."""
+        self.ended(within)
+        return self.seen()
+
+    def ended(self, within: float) -> None:
+        """Wait for its end, in seconds; `file` is complete then, and may be too large for the memory."""
         code = self._process.wait(within)
         assert code == 0, f"the consumer ended with {code}"
-        return self.seen()
 
 
 class RabbitmqPlace(Place):
