@@ -6,7 +6,7 @@ import logging
 import os
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -81,6 +81,35 @@ def test_a_blocked_group_stops(trees: Trees) -> None:
         left = embedded.agent.stop(2.0)
         assert time.monotonic() - begun < 60.0
     assert left["g", "memory"] > 0
+
+
+def test_a_bound_holds_while_nothing_is_taken(
+    trees: Trees, tmp_path: Path, exclusive: Callable[[int], None]
+) -> None:
+    """
+    What neither the journal nor the agent's queue has room for overflows in the kernel and takes no disk; one
+    resync in brackets tells it afterwards.
+    """
+    exclusive(1024)
+    state = tmp_path / "state"
+    bounds = {
+        "state": {"dir": os.fspath(state), "max_bytes": BOUND},
+        "capture": {"queue_max_bytes": 64 * 1024},
+    }
+    with Embedded(trees, **bounds) as embedded:
+        embedded.broker.freeze()
+        trees.files("some", FILES)
+        eventually(lambda: blocked(embedded), what="the journal is full")
+        full = sum(file.stat().st_size for file in state.iterdir())
+        trees.files("many", 2 * FILES)
+        assert sum(file.stat().st_size for file in state.iterdir()) == full < 2 * BOUND + ROW
+        embedded.broker.thaw()
+        eventually(lambda: embedded.metric("kernel_queue_overflows_total") == 1, within=60.0)
+        eventually(lambda: not blocked(embedded) and embedded.metric("consistent") == 1, within=60.0)
+        arrivals = all_delivered(embedded)
+    brackets = [one.kind for one in arrivals.fresh if one.event["data"].get("reason") == "overflow"]
+    assert brackets == ["stream.resync_started", "stream.resync_completed"]
+    arrivals.assert_true(trees.root, digests=2)
 
 
 def test_retained_messages_make_way(trees: Trees, tmp_path: Path) -> None:
