@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import enum
 import json
+import re
 import struct
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple, Protocol, runtime_checkable
@@ -17,6 +18,7 @@ from typing import Any, NamedTuple, Protocol, runtime_checkable
 from inotify_bridge.errors import SinkUnavailable
 
 _HEAD = struct.Struct("<QdBH")  # sequence, time, length of kind, length of key
+_PLACE = re.compile(r"([0-9a-f]{20})-([0-9]{12,19})")  # epoch and sequence, as messages carry them
 
 
 class Message(NamedTuple):
@@ -188,6 +190,33 @@ class Newest(NamedTuple):
     epoch: str
     sequence: int
     body: bytes | None
+
+    @classmethod
+    def told(cls, source: object, place: object, wanted: str, body: bytes | None) -> Newest | None:
+        """
+        What the attributes of an event tell, of whatever kind they are: others may write there too.
+
+        Args:
+            source, place: its attributes ``source`` and ``sequence``.
+            wanted: the source of ours.
+            body: its envelope in structured mode, or None.
+        Returns:
+            None where it is no message of ours.
+        """
+        if source != wanted or not isinstance(place, str) or not (found := _PLACE.fullmatch(place)):
+            return None
+        return cls(found[1], int(found[2]), body)
+
+    @classmethod
+    def read(cls, envelope: bytes, wanted: str) -> Newest | None:
+        """The same of bytes that may be an envelope in structured mode, or anything else."""
+        try:
+            event = json.loads(envelope)
+        except (ValueError, RecursionError):
+            return None
+        if not isinstance(event, dict):
+            return None
+        return cls.told(event.get("source"), event.get("sequence"), wanted, envelope)
 
 
 @runtime_checkable

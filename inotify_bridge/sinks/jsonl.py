@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import json
 import os
 import stat
 import threading
@@ -232,7 +231,7 @@ class JsonlSink:
         """The last line of this source, looked for in the last mebibyte. Raises: SinkUnavailable."""
         for path in (self._options.path, Path(f"{self._options.path}.1")):
             for line in reversed(_last_lines(path)):
-                if (found := _newest(line, self._source)) is not None:
+                if (found := Newest.read(line, self._source)) is not None:
                     return found
         return None
 
@@ -264,19 +263,6 @@ def _last_lines(path: Path) -> list[bytes]:
         return []
     except OSError as error:
         raise _unavailable(path, error) from error
-
-
-def _newest(line: bytes, source: str) -> Newest | None:
-    """What stands in a line, if it is a message of this source: others may write to the file too."""
-    try:
-        event = json.loads(line)
-        if event["source"] != source:
-            return None
-        epoch, _, number = event["sequence"].partition("-")
-        int(epoch, 16)
-        return Newest(epoch, int(number), line)
-    except (ValueError, TypeError, KeyError):
-        return None
 
 
 def _cut_torn_line(descriptor: int) -> None:

@@ -22,7 +22,7 @@ from typing import Final, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
-from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext, Verdict
+from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Outcome, SinkContext, Verdict
 from inotify_bridge.sinks.kafka_records import Headers, Record
 from inotify_bridge.sinks.registry import import_driver, is_this_machine, silence_driver, warn_insecure
 from inotify_bridge.units import Bytes, Seconds
@@ -219,6 +219,16 @@ class Client(Protocol):
             SinkUnavailable: it cannot, and the session has ended; or `close` was called.
         """
 
+    def newest(self, partition: int, source: str) -> Newest | None:
+        """
+        The message of a source that stands furthest in the stream, at the end of a partition.
+
+        Returns:
+            None where there is none among the last some hundred records, or it cannot be told in 3 s.
+        Raises:
+            SinkUnavailable: there is no session.
+        """
+
     def close(self) -> None:
         """End the session. Idempotent, bounded in time; from any thread."""
 
@@ -236,6 +246,7 @@ class KafkaSink:
     def __init__(self, options: KafkaOptions, context: SinkContext) -> None:
         if options.tls is not None and options.tls.insecure:
             warn_insecure(context.name, f"Kafka at {options.servers}")
+        self._source = context.source
         self._partition = options.partition
         self._spread = context.partition_by != "group"
         self._binary = context.content_mode == "binary"
@@ -269,6 +280,13 @@ class KafkaSink:
     def check(self) -> None:
         """Raises: SinkUnavailable, the connection was lost and no other could be made."""
         self._client.check()
+
+    def newest(self) -> Newest | None:
+        """
+        See `inotify_bridge.sinks.base.Remembering`. Asks by ``partition_by: group`` only: spread messages
+        have no last one. None also where it cannot be told.
+        """
+        return None if self._spread else self._client.newest(self._partition, self._source)
 
     def close(self) -> None:
         """End the connection."""

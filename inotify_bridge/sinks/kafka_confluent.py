@@ -17,7 +17,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,7 @@ from confluent_kafka.admin import AclOperation, AdminClient, NewTopic  # type: i
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Outcome, Verdict
 from inotify_bridge.sinks.kafka import KafkaOptions, split_address
+from inotify_bridge.sinks.kafka_confluent_tail import ConfluentTail
 from inotify_bridge.sinks.kafka_errors import (
     LEADER_NOT_AVAILABLE,
     RECORD_REFUSED,
@@ -140,6 +141,14 @@ class ConfluentClient(Session):
             lost = self._unavailable(self._telling(error.args[0]))
             self._drop()
             raise lost from None
+
+    @contextlib.contextmanager
+    def _tail(self, partition: int) -> Iterator[ConfluentTail]:
+        """A consumer that joins no group."""
+        settings = {**self._connection_settings(), "group.id": self._client_id}
+        tail = ConfluentTail(settings, self._topic, partition, self._closed, _SILENT)
+        with contextlib.closing(tail):
+            yield tail
 
     # -- a session -----------------------------------------------------------------------------------------
 

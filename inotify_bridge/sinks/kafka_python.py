@@ -12,6 +12,8 @@ While a request is on its way the next one is encoded, so that the broker and th
 
 from __future__ import annotations
 
+import contextlib
+import math
 import time
 from collections import defaultdict, deque
 from collections.abc import Iterable, Iterator, Sequence
@@ -28,8 +30,10 @@ from inotify_bridge.sinks.base import ACCEPTED, Outcome, Verdict
 from inotify_bridge.sinks.kafka import KafkaOptions, split_address
 from inotify_bridge.sinks.kafka_connection import Connection
 from inotify_bridge.sinks.kafka_errors import RECORD_REFUSED, broker_error, record_refused, too_large
+from inotify_bridge.sinks.kafka_python_tail import PythonTail
 from inotify_bridge.sinks.kafka_records import BATCH_OVERHEAD, Codec, Record, Stamp, encode_batch, sizes
 from inotify_bridge.sinks.kafka_session import Session
+from inotify_bridge.sinks.kafka_tail import ANSWER_SECONDS
 from inotify_bridge.sinks.kafka_topic import Address, TopicQuery
 
 _PARCEL_BYTES: Final = 256 * 1024
@@ -114,6 +118,17 @@ class PythonClient(Session):
             if self._begin() < before:
                 raise SinkUnavailable(f"Kafka topic '{self._topic}' has fewer partitions than before")
 
+    @contextlib.contextmanager
+    def _tail(self, partition: int) -> Iterator[PythonTail]:
+        """Not by the session's connection: a late answer would be taken for that to a later request."""
+        deadline = time.monotonic() + ANSWER_SECONDS
+        try:
+            host, port = split_address(self._leaders[partition].address)
+            connection = self._connect(host, port, ANSWER_SECONDS)
+            yield PythonTail(connection, self._topic, partition, deadline)
+        finally:
+            self._close_unused()
+
     # -- a session -----------------------------------------------------------------------------------------
 
     def _begin(self) -> int:
@@ -150,12 +165,12 @@ class PythonClient(Session):
         assert failure is not None
         raise failure
 
-    def _connect(self, host: str, port: int) -> Connection:
+    def _connect(self, host: str, port: int, at_most: float = math.inf) -> Connection:
         connection = Connection(host, port, self._options, self._client_id)
         self._connections.append(connection)
         if self._closed.is_set():
             raise SinkUnavailable("the connection to Kafka was closed on our side")
-        connection.open(self._options.connect_timeout)
+        connection.open(min(self._options.connect_timeout, at_most))
         return connection
 
     def _connect_leaders(self, first: Connection, wanted: Iterable[Address]) -> dict[Address, Connection]:

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from typing import Final
 
 from inotify_bridge.errors import SinkUnavailable
-from inotify_bridge.sinks.base import Outcome
+from inotify_bridge.sinks.base import Newest, Outcome
 from inotify_bridge.sinks.kafka import KafkaOptions
 from inotify_bridge.sinks.kafka_records import Record
+from inotify_bridge.sinks.kafka_tail import Tail, newest
+
+_log = logging.getLogger("inotify_bridge.sinks.kafka")
 
 # Not got within the time: the other thread hangs in the name service, and drops everything after it.
 _CLOSE_SECONDS: Final = 30.0
@@ -51,6 +56,19 @@ class Session(ABC):
             self._need_session()
             self._check()
 
+    def newest(self, partition: int, source: str) -> Newest | None:
+        """Over a connection of its own: whatever goes wrong there, the session stands."""
+        with self._in_use:
+            self._need_session()
+            try:
+                with self._tail(partition) as tail:
+                    return newest(tail, source)
+            except Exception as error:
+                # Whoever may write to a topic need not be allowed to read it; and anything may stand there.
+                why = error if isinstance(error, SinkUnavailable) else type(error).__name__
+                _log.debug("cannot tell what Kafka topic '%s' holds: %s", self._topic, why)
+                return None
+
     def close(self) -> None:
         """Interrupt whoever waits and looks at `_closed`, and end the session."""
         self._closed.set()
@@ -79,6 +97,10 @@ class Session(ABC):
     @abstractmethod
     def _check(self) -> None:
         """The rest of `check`, with the lock held and a session open."""
+
+    @abstractmethod
+    def _tail(self, partition: int) -> AbstractContextManager[Tail]:
+        """One partition to read from, with the lock held and a session open; ends by any exception."""
 
     @abstractmethod
     def _drop(self, unconfirmed: bool = False) -> None:

@@ -25,6 +25,9 @@ from inotify_bridge.sinks.kafka_errors import (
     broker_error,
 )
 
+EARLIEST: Final = -2  # instead of a time, in a question about offsets
+LATEST: Final = -1
+
 _LOOK_AGAIN_SECONDS: Final = 0.1
 _RIGHT_TO_WRITE: Final = 4  # the numbers in a set of what we are authorized to do with a topic
 _RIGHTS_UNKNOWN: Final = 31
@@ -104,7 +107,9 @@ class TopicQuery:
     def await_leader(self, connection: Connection, partition: int) -> None:
         """A leader is known to all a little before it knows of it itself: a question about offsets tells."""
         self._settled(
-            lambda: connection.call(self._offset_request(partition), self._options.connect_timeout),
+            lambda: connection.call(
+                offset_request(self._topic, partition, LATEST), self._options.connect_timeout
+            ),
             lambda answer: answer.topics[0].partitions[0].error_code in _LEADER_STARTS,
         )
 
@@ -149,17 +154,6 @@ class TopicQuery:
         )
         return connection.call(request, self._options.connect_timeout)
 
-    def _offset_request(self, partition: int) -> Any:
-        topic = ListOffsetsRequest.ListOffsetsTopic
-        asked = topic.ListOffsetsPartition(partition_index=partition, current_leader_epoch=-1, timestamp=-1)
-        return ListOffsetsRequest(
-            replica_id=-1,
-            isolation_level=0,
-            topics=[topic(name=self._topic, partitions=[asked])],
-            min_version=2,
-            max_version=5,
-        )
-
     def _controller(
         self, connection: Connection, connect: Callable[[Address], Connection], metadata: Any
     ) -> Connection:
@@ -192,6 +186,19 @@ class TopicQuery:
 
     def _error(self, code: int, detail: str = "") -> SinkUnavailable:
         return broker_error(code, for_code(code).__name__, self._topic, detail)
+
+
+def offset_request(topic: str, partition: int, which: int) -> ListOffsetsRequest:
+    """The question for the `EARLIEST` or `LATEST` offset of a partition, to its leader."""
+    wanted = ListOffsetsRequest.ListOffsetsTopic
+    asked = wanted.ListOffsetsPartition(partition_index=partition, current_leader_epoch=-1, timestamp=which)
+    return ListOffsetsRequest(
+        replica_id=-1,
+        isolation_level=0,
+        topics=[wanted(name=topic, partitions=[asked])],
+        min_version=2,
+        max_version=5,
+    )
 
 
 def _is_being_made(metadata: Any) -> bool:
