@@ -27,6 +27,10 @@ from inotify_bridge.capture.tree import Directory, Fresh, inside, type_of
 GONE = (errno.ENOENT, errno.ENOTDIR)
 """The only answers that mean that something is not there."""
 
+_NO_WATCH_LEFT = (errno.ENOSPC, errno.ENOMEM)
+"""A directory that is watched needs no other watch: where none is left it has none, whatever the model says.
+It may have got the inode of an old, watched one, whose end was lost in an overflow."""
+
 _CONTENT = frozenset(("created", "written", "modified", "moved"))
 _LINKED_AT_MOST = 10_000
 
@@ -380,8 +384,10 @@ class Judge:
             kid = self._same_or_none(node, name, kid, inner)
             kid = self._settle_kid(node, name, kid, seen, changes)
             kid.device, kid.inode = inner.identity
+            if error.errno in _NO_WATCH_LEFT:
+                self.model.tree.unbind(kid)
             self._coverage.degrade(kid, error.errno or errno.EIO, self._port.monotonic())
-            self.to_scan.append(kid)
+            (self.to_audit if kid.kids else self.to_scan).append(kid)
             return
         other = self.model.tree.by_wd.get(wd)
         if other is not None and other is kid:

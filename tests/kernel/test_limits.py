@@ -83,6 +83,36 @@ def test_same_inode_again_inside_an_overflow(disk_ground: Ground, exclusive: Cal
 
 
 @pytest.mark.exclusive
+@pytest.mark.namespaces
+def test_same_inode_again_and_no_watch_left(disk_ground: Ground, exclusive: Callable[[int], None]) -> None:
+    """
+    A new directory with the number of an old, watched one is not taken for watched when no watch is left.
+    """
+    tree = disk_ground.watched
+    for number in range(20):
+        (tree / f"d{number}").mkdir()
+    limit = _lowered(exclusive)
+    with Watching.run(disk_ground, with_watches(1000), poll_interval="300ms") as watching:
+        with watching.working(lagging=True):
+            for number in range(limit):
+                (tree / f"f{number}").write_text("text")
+            same = [_made_again(tree / f"d{number}") for number in range(20)]
+            set_watches(watching.pid, 1)
+        if not any(same):
+            pytest.skip("this file system does not use the numbers of inodes again at once")
+        watching.wait_for("coverage_degraded", 20)
+        set_watches(watching.pid, 1000)
+        watching.wait_for("coverage_restored", 20)
+        polled = len(watching.seen().notices("coverage_degraded"))
+        for number in range(20):
+            (tree / f"d{number}/later").write_text("text")
+        stream = watching.finish()
+    assert stream.resyncs()["overflow"] > 0
+    assert polled == 20, "what was restored was watched"
+    assert stream.differences(tree) == []
+
+
+@pytest.mark.exclusive
 def test_queue_overflows_again_and_again(ground: Ground, exclusive: Callable[[int], None]) -> None:
     """Overflows while a resync runs or waits end in a stream that is what the disk shows."""
     tree = ground.watched
