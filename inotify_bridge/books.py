@@ -12,7 +12,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import NamedTuple
 
@@ -22,6 +22,7 @@ from inotify_bridge.capture.port import Volume
 from inotify_bridge.errors import StoreError
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
+from inotify_bridge.outbox.ages import Ages
 from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
 from inotify_bridge.sinks.base import Message
 
@@ -99,7 +100,7 @@ class Books:
         )
         self._acknowledged: dict[str, Position] = {}
         self._acknowledging = threading.Lock()
-        self._ages: deque[tuple[Position, float]] = deque()
+        self._ages = Ages()
         self._pruned_at = 0.0
         self._unwritten = ""
         self._proved = False
@@ -115,10 +116,8 @@ class Books:
 
     def oldest_age(self) -> float:
         """Seconds since the oldest unconfirmed message was recorded; 0 where there is none."""
-        try:
-            return max(0.0, time.time() - self._ages[0][1])
-        except IndexError:
-            return 0.0
+        oldest = self._ages.oldest()
+        return 0.0 if oldest is None else max(0.0, time.time() - oldest)
 
     def lag(self) -> int:
         """Messages in the journal that some sink has not confirmed (of the present epoch)."""
@@ -155,7 +154,7 @@ class Books:
             if isinstance(item, Notice):
                 self._told(item)
         if messages:
-            self._ages.append((self.store.end, time.time()))
+            self._ages.add(self.store.end, time.time())
             self._metrics.count_events(Counter(message.kind for message in messages))
             self._committed(self.store.epoch, messages)
         self._note_down()
@@ -204,9 +203,7 @@ class Books:
                 acknowledged, self._acknowledged = self._acknowledged, {}
             for sink, position in acknowledged.items():
                 self.store.acknowledge(sink, position)
-            slowest = self.store.slowest()
-            while self._ages and self._ages[0][0] <= slowest:
-                self._ages.popleft()
+            self._ages.confirm(self.store.slowest())
             self.count()
         self._note_down()
         now = time.monotonic()
@@ -290,8 +287,7 @@ class Books:
 
     def count(self) -> None:
         """Set the figures of the journal."""
-        oldest = self._ages[0][1] if self._ages else None
-        self._metrics.outbox(self.lag(), self.store.live_bytes, oldest)
+        self._metrics.outbox(self.lag(), self.store.live_bytes, self._ages.oldest())
         blocking = self._blocking() if self.blocked else []
         for name, sink in self._sinks.items():
             sink.lag(self._behind(self.store.watermark(name)))

@@ -60,7 +60,7 @@ def records(data: bytes) -> list[Record]:
 
 class Inotify:
     """
-    One inotify instance. Its methods may be called from any thread.
+    One inotify instance. Its methods may be called from any thread, `read` from one at a time.
 
     Raises:
         OSError: EMFILE where the user's limit of instances is reached (fs.inotify.max_user_instances).
@@ -68,6 +68,7 @@ class Inotify:
 
     def __init__(self) -> None:
         self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self._buffer = memoryview(bytearray(READ_SIZE))
 
     def add_watch(self, path: bytes, mask: int) -> int:
         """Watch `path`; the same inode gives the same number. Raises OSError."""
@@ -86,8 +87,10 @@ class Inotify:
 
     def read(self) -> bytes:
         """Everything that is there, at most `READ_SIZE` bytes; empty where nothing is."""
+        # Not os.read: what it returns was cut from a megabyte, and keeps whole pages of that however short it
+        # is. Millions of short reads wait where a broker is away for long.
         try:
-            return os.read(self.fd, READ_SIZE)
+            return bytes(self._buffer[: os.readv(self.fd, [self._buffer])])
         except BlockingIOError:
             return b""
 

@@ -25,6 +25,9 @@ Seconds between reads of little: a batch, a commit and a publish cost the same f
 _LITTLE = 1 << 14
 """Bytes: a read of more is followed by the next at once, for the kernel's queue is filling."""
 
+_OBJECTS = 192
+"""Bytes that a read takes in memory beside its data: most of all where records come one by one."""
+
 TURN_SECONDS = 10.0
 """The loop turns at least this often, so that a thread that hangs can be told from one with nothing to do."""
 
@@ -41,6 +44,11 @@ class Chunk(NamedTuple):
     data: bytes
     read_at: float
     wall: int
+
+    @property
+    def cost(self) -> int:
+        """Bytes that it takes in memory."""
+        return len(self.data) + _OBJECTS
 
 
 class MountsChanged:
@@ -63,7 +71,7 @@ def _nobody() -> None:
 
 class Inbox:
     """
-    What waits for the recorder: reads, bounded in bytes, and calls from other threads.
+    What waits for the recorder: reads, bounded in the bytes that they take, and calls from other threads.
 
     Args:
         max_bytes: of reads; the notifier pauses at it.
@@ -83,7 +91,7 @@ class Inbox:
         with self._changed:
             self._entries.append(entry)
             if isinstance(entry, Chunk):
-                self.bytes += len(entry.data)
+                self.bytes += entry.cost
             self._paused = self.bytes >= self.max_bytes
             self._changed.notify()
             return not self._paused
@@ -108,12 +116,13 @@ class Inbox:
                 self._changed.wait(timeout)
             taken: list[Entry] = list(self._calls)
             self._calls.clear()
-            size = 0
+            size = cost = 0
             while reads and self._entries and size < max_bytes:
                 entry = self._entries.popleft()
-                size += len(entry.data) if isinstance(entry, Chunk) else 0
+                if isinstance(entry, Chunk):
+                    size, cost = size + len(entry.data), cost + entry.cost
                 taken.append(entry)
-            self.bytes -= size
+            self.bytes -= cost
             resume = self._paused and self.bytes < self.max_bytes
             if resume:
                 self._paused = False

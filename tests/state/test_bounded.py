@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import subprocess
+import sys
 import time
+import tracemalloc
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -12,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from inotify_bridge.capture.notifier import Chunk, Inbox
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.agent.arrivals import Arrivals
@@ -26,6 +30,25 @@ FILES = 2500
 """Their snapshot is larger than the bound."""
 
 ROW = 4 * 1024**2
+
+SHORT_READS = """
+import sys
+from pathlib import Path
+from inotify_bridge.capture.constants import IN_CREATE
+from inotify_bridge.capture.inotify import Inotify
+
+def mappings():
+    return len(Path("/proc/self/maps").read_text().splitlines())
+
+inotify, kept, before = Inotify(), [], mappings()
+inotify.add_watch(sys.argv[1].encode(), IN_CREATE)
+for number in range(500):
+    Path(sys.argv[1], str(number)).touch()
+    kept.append(inotify.read())
+assert all(kept)
+print(mappings() - before)
+"""
+"""In a process of its own, whose allocator has learnt nothing yet: mappings for 500 reads of a record."""
 
 
 def blocked(embedded: Embedded) -> bool:
@@ -110,6 +133,29 @@ def test_a_bound_holds_while_nothing_is_taken(
     brackets = [one.kind for one in arrivals.fresh if one.event["data"].get("reason") == "overflow"]
     assert brackets == ["stream.resync_started", "stream.resync_completed"]
     arrivals.assert_true(trees.root, digests=2)
+
+
+def test_what_waits_takes_what_it_counts() -> None:
+    """Reads of one record each take no more memory than the bound of the inbox allows, objects included."""
+    inbox = Inbox(BOUND)
+    tracemalloc.start()
+    try:
+        while inbox.put(Chunk(bytes(32), time.monotonic(), time.time_ns())):
+            pass
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert BOUND / 2 < taken < BOUND * 1.1
+    waiting = inbox.take(BOUND, 0.0, reads=True)
+    assert inbox.bytes == 0
+    assert len(waiting) > BOUND / 400
+
+
+def test_a_short_read_keeps_no_page(trees: Trees) -> None:
+    """Each short read that waits takes the bytes that came, not pages of its own."""
+    program = [sys.executable, "-c", SHORT_READS, os.fspath(trees.root)]
+    done = subprocess.run(program, check=True, capture_output=True, text=True, timeout=60)
+    assert int(done.stdout) < 50
 
 
 def test_retained_messages_make_way(trees: Trees, tmp_path: Path) -> None:
