@@ -68,6 +68,7 @@ def _other_state(arena: Arena, name: str, change: Callable[[], None]) -> None:
     if arena.agent.alive:
         _kill(arena)
     arena.expect(name, lambda: len(arena.oracle.epochs))
+    arena.ground.remove_set_aside()
     change()
     arena.agent.start(ready=False)
 

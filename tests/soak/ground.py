@@ -125,6 +125,11 @@ class Ground:
             else:
                 file.unlink()  # what is still in there would mend it
 
+    def remove_set_aside(self) -> None:
+        """Databases that the agent found damaged stay for ever, and the file system is small."""
+        for file in self._inside.glob("*.corrupt-*"):
+            file.unlink()
+
     def keep_database(self) -> bool:
         """Keep a copy for later, as a backup would. Returns whether there was one already, which stays."""
         if self._kept:
