@@ -203,7 +203,7 @@ def _config(campaign: Campaign, place: Place, trees: Trees, state: Path) -> dict
 def _quiet(agent: AgentProcess) -> bool:
     """Whether all that has happened is recorded and confirmed."""
     group = agent.group()
-    if group["state"] != "running" or not group["consistent"] or agent.metric("capture_queue_bytes"):
+    if group["state"] != "running" or not group["consistent"] or not agent.delivered("sink"):
         return False
     return agent.post("/-/barrier", _TOKEN)[0] == 200 and agent.delivered("sink")
 

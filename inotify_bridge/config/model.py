@@ -251,7 +251,7 @@ class Capture(Section):
     """Reading the kernel's events."""
 
     queue_max_bytes: Annotated[Bytes, Field(ge=64 * 1024)] = 64 * 1024**2
-    """Raw kernel bytes waiting for the recorder, for each group."""
+    """Memory of the kernel's records that wait for the recorder, for each group."""
 
 
 class State(Section):
