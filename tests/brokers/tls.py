@@ -15,6 +15,7 @@ default_ca = test
 [test]
 database = {index}
 rand_serial = yes
+unique_subject = no
 default_md = sha256
 policy = any
 [any]

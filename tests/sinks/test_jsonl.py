@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import subprocess
 import sys
@@ -15,10 +16,11 @@ import pytest
 from pydantic import ValidationError
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
+from inotify_bridge.sinks.base import Newest
 from inotify_bridge.sinks.jsonl import JsonlSink
 from tests.sinks.conformance import Sender, SinkConformance, publish_all
 from tests.sinks.harness import SinkHarness
-from tests.sinks.messages import Received, messages, received
+from tests.sinks.messages import EPOCH, Received, messages, received
 from tests.waiting import eventually
 
 
@@ -284,3 +286,16 @@ def test_options() -> None:
     for wrong in ({}, {"path": "/x", "rotate": 1}, {"path": "/x", "rotate_keep": -1}):
         with pytest.raises(ValidationError):
             JsonlSink.Options.model_validate(wrong)
+
+
+@pytest.mark.parametrize("sequence", [900, None, "900", f"{EPOCH.upper()}-000000000900"])
+def test_others_write_to_it(harness: JsonlHarness, sequence: object) -> None:
+    """What others append under our source, and is no message of ours, is not taken for the last one."""
+    sink = harness.make()
+    sink.connect()
+    batch = messages(3)
+    publish_all(sink, batch)
+    with harness.path.open("ab") as file:
+        file.write(json.dumps({**json.loads(batch[0].body), "sequence": sequence}).encode() + b"\n")
+        file.write(b"[" * 100_000 + b"\n[]\n")
+    assert sink.newest() == Newest(EPOCH, 3, batch[-1].body)
