@@ -9,6 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inotify_bridge.capture.model import BATCH_BYTES
 from tests.mutants import SCHEDULED, Mutant, Patch
 from tests.simulation.__main__ import Sum, run
 from tests.simulation.schedule import Schedule, Setting
@@ -34,6 +35,7 @@ SETTINGS: st.SearchStrategy[Setting] = st.builds(
     modified=st.booleans(),
     denials=st.booleans(),
     root=st.booleans(),
+    batch=st.sampled_from((BATCH_BYTES, BATCH_BYTES, 1, 2_000, 8_000)),
 )
 
 
