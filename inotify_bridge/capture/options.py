@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 from inotify_bridge.capture.change import Kind
 from inotify_bridge.capture.filters import Filters
+from inotify_bridge.capture.tree import root_key
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class Root:
     @property
     def key(self) -> bytes:
         """See `tree.Root.key`."""
-        return self.name if self.only is None else self.path
+        return root_key(self.name, self.path, self.only is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,14 +94,24 @@ class Root(Directory):
 
     @property
     def key(self) -> bytes:
-        """Its name in the index: a directory of which single files count is known by its path."""
-        return self.name if self.only is None else self.place
+        """Its name in the index; see `root_key`."""
+        return root_key(self.name, self.place, self.only is not None)
 
     def become_file(self) -> None:
         """What the operator named turned out to be a file: it is followed by its name in its directory."""
         directory, _, base = self.place.rpartition(b"/")
         self.only = {base: self.name or base}
         self.place, self.name = directory or b"/", b""
+
+
+def root_key(name: bytes, path: bytes, files: bool) -> bytes:
+    """
+    The name of a root in the index, which like every name there holds no slash.
+
+    Args:
+        files: whether single files of the directory count: then it is known by its path.
+    """
+    return path.replace(b"%", b"%25").replace(b"/", b"%2F") if files else name
 
 
 Kid: TypeAlias = "int | Fresh | Directory"

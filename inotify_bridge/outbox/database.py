@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import errno
+import os
 import sqlite3
 from collections.abc import Iterator
 from importlib.resources import files
@@ -36,6 +38,7 @@ def open_writer(path: Path, durable: bool) -> sqlite3.Connection:
         ConfigError: it was written by a newer major version; it is left as it is.
     """
     with explained(path):
+        _make_private(path)
         connection = _connect(path)
         try:
             _refuse_newer(connection, path)
@@ -68,6 +71,22 @@ def explained(path: Path) -> Iterator[None]:
     except sqlite3.Error as error:
         code = getattr(error, "sqlite_errorcode", None)
         raise StoreError(f"state database {path}: {error}", _hint(code), _reason(code)) from error
+
+
+def _make_private(path: Path) -> None:
+    """
+    A new file is this user's alone, and SQLite gives those beside it the same rights. A link is not followed.
+    """
+    try:
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK, 0o600))
+    except OSError as error:
+        what = "it is a symbolic link" if error.errno == errno.ELOOP else error.strerror
+        reason = "full" if error.errno == errno.ENOSPC else "other"
+        raise StoreError(
+            f"state database {path} cannot be opened: {what}",
+            "check that its directory exists and that this user may write there",
+            reason,
+        ) from error
 
 
 def _connect(path: Path) -> sqlite3.Connection:

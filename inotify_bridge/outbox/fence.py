@@ -46,8 +46,11 @@ def taken_over(path: Path) -> StoreError:
 
 
 def _identity(path: Path) -> tuple[int, int] | None:
+    """Raises: StoreError, the disk does not say what is there."""
     try:
         found = os.stat(path)
-    except OSError:
+    except (FileNotFoundError, NotADirectoryError):
         return None
+    except OSError as error:
+        raise StoreError(f"{path} cannot be looked at: {error.strerror}", "check the disk", "io") from error
     return found.st_dev, found.st_ino

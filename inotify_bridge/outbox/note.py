@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import stat
 import time
 import zlib
 from collections.abc import Iterable
@@ -144,10 +145,17 @@ class Note:
             sync_directory(self.path.parent)
 
     def _read(self) -> Facts:
+        """Whatever else stands at its place, a pipe or a link, is no note."""
         try:
-            data = self.path.read_bytes()
+            descriptor = os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return Facts()
+        try:
+            data = os.read(descriptor, 2 * _PLACE) if stat.S_ISREG(os.fstat(descriptor).st_mode) else b""
+        except OSError:
+            return Facts()
+        finally:
+            os.close(descriptor)
         places = (_unpacked(data[start : start + _PLACE]) for start in (0, _PLACE))
         return max(places, key=lambda facts: facts.number)
 

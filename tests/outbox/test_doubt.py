@@ -6,6 +6,7 @@ import dataclasses
 import os
 import shutil
 import sqlite3
+import stat
 import subprocess
 import sys
 import tempfile
@@ -145,6 +146,30 @@ def test_a_missing_note(tmp_path: Path) -> None:
     Note(path).path.unlink()
     assert doubt_of(path) == "restored"
     assert lived(path) > epoch
+
+
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")], ids=["pipe", "link"])
+def test_what_is_no_note(make: Callable[[Path], None], tmp_path: Path) -> None:
+    """A pipe or a link in the place of the note is none, and neither waited for nor followed."""
+    path = tmp_path / "group.db"
+    lived(path)
+    note = Note(path).path
+    note.unlink()
+    make(note)
+    assert not Note(path).found
+
+
+def test_a_database_is_its_users_alone(tmp_path: Path) -> None:
+    """Nobody else may read what the state directory keeps, and a link in its place is refused."""
+    path = tmp_path / "group.db"
+    store = Store.open(path)
+    store.mint_epoch(SOURCE)
+    modes = {file.name: stat.S_IMODE(file.stat().st_mode) for file in tmp_path.iterdir()}
+    store.close()
+    assert set(modes.values()) == {0o600}, modes
+    (tmp_path / "link.db").symlink_to(path)
+    with pytest.raises(StoreError, match="symbolic link"):
+        Store.open(tmp_path / "link.db")
 
 
 @pytest.mark.parametrize("place", [0, 512])

@@ -37,6 +37,27 @@ def first_life(agent: AgentProcess, trees: Trees) -> tuple[str, int]:
     return kept(agent.file.parents[1]).all[-1].position
 
 
+def test_a_root_that_is_a_file(launch: Launch, scratch: Path, tmp_path: Path, trees: Trees) -> None:
+    """A group that follows one file goes on after a restart, and tells what became of it meanwhile."""
+    trees.write("one", "beside")
+    group = {"paths": [os.fspath(trees.root / "one")]}
+    agent = launch([jsonl(scratch)], group, state={"dir": os.fspath(tmp_path / "state")})
+    agent.start()
+    settled(agent)
+    agent.stop()
+    trees.write("one", text="longer")
+    agent.start()
+    settled(agent)
+    agent.stop()
+    arrivals = kept(scratch)
+    assert [one.kind for one in arrivals.all if one.kind.startswith("file.")] == [
+        "file.created",
+        "file.written",
+        "file.written",
+    ]
+    assert len({one.position[0] for one in arrivals.all}) == 1
+
+
 def later(agent: AgentProcess, end: tuple[str, int]) -> Arrivals:
     """What was published after the first life."""
     return kept(agent.file.parents[1]).after(*end)
