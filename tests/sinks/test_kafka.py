@@ -466,7 +466,11 @@ def number_of(body: bytes, batch: list[Message]) -> int:
 
 
 def library_threads() -> set[str]:
-    """Native threads of librdkafka, and Python threads of kafka-python, in this process."""
+    """
+    The main thread of every client of librdkafka, which ends last, and Python threads of kafka-python.
+
+    Threads for single brokers come and go with the clients that the tests use themselves.
+    """
     native = {str(task): task.joinpath("comm").read_text() for task in Path("/proc/self/task").iterdir()}
     python = {repr(thread) for thread in threading.enumerate() if "kafka" in thread.name}
-    return {task for task, name in native.items() if name.startswith("rdk:")} | python
+    return {task for task, name in native.items() if name.startswith("rdk:main")} | python

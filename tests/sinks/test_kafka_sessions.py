@@ -30,10 +30,14 @@ def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
     for first in range(1, 50, 10):
         published(sink, messages(1, first))
         harness.broker.freeze()
-        with pytest.raises(SinkUnavailable):
-            sink.publish(messages(5, first + 1))
-        sink.close()
-        eventually(lambda: library_threads() <= before, what="the end of the library's threads")
+        try:
+            with pytest.raises(SinkUnavailable):
+                sink.publish(messages(5, first + 1))
+            sink.close()
+            eventually(lambda: library_threads() <= before, what="the end of the library's threads")
+        except BaseException:
+            harness.broker.thaw()
+            raise
         # As close behind the old session as can be: the new one dials while the broker is still frozen.
         runner = Relay(sink, messages(9, first + 1))
         runner.start()
