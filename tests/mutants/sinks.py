@@ -52,27 +52,25 @@ def _unroutable_accepted(patch: Patch) -> None:
 
 def _certificate_not_verified(patch: Patch) -> None:
     """TLS connects to whoever answers, under whatever name."""
-    import ssl
-
     from inotify_bridge.sinks.rabbitmq_options import TlsOptions
 
-    @patch.instead_of(TlsOptions, "context")
-    def context(original: Any, self: Any) -> ssl.SSLContext:
-        made: ssl.SSLContext = original(self)
-        made.check_hostname = False
-        made.verify_mode = ssl.CERT_NONE
-        return made
+    _trusting(patch, TlsOptions, "context")
 
 
 def _kafka_certificate_not_verified(patch: Patch) -> None:
     """TLS to Kafka connects to whoever answers, under whatever name."""
-    import ssl
-
     from inotify_bridge.sinks import kafka_connection
 
-    @patch.instead_of(kafka_connection, "_tls_context")
-    def context(original: Any, tls: Any) -> ssl.SSLContext:
-        made: ssl.SSLContext = original(tls)
+    _trusting(patch, kafka_connection, "_tls_context")
+
+
+def _trusting(patch: Patch, owner: Any, name: str) -> None:
+    """What makes a TLS context makes one that verifies nothing."""
+    import ssl
+
+    @patch.instead_of(owner, name)
+    def context(original: Any, options: Any) -> ssl.SSLContext:
+        made: ssl.SSLContext = original(options)
         made.check_hostname = False
         made.verify_mode = ssl.CERT_NONE
         return made
