@@ -117,8 +117,10 @@ def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> N
     assert {one.kind.partition(".")[0] for one in arrivals.all} == {"stream"}
     assert {one.position[0] for one in arrivals.all} == {end[0]}
     agent.stop()
+    other = trees.root.with_name("other")
+    other.mkdir()  # while the old one is there, so that it has another inode
     shutil.rmtree(trees.root)
-    trees.root.mkdir()
+    other.rename(trees.root)
     agent.start(ready=False)
     eventually(lambda: [one["state"] for one in agent.group()["roots"]] == ["lost"], what="it is lost again")
     trees.write("other")
@@ -126,6 +128,22 @@ def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> N
     settled(agent)
     agent.stop()
     assert later(agent, end).paths("file.deleted") == []
+    kept(agent.file.parents[1]).assert_true(trees.root)
+
+
+def test_emptied_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
+    """The very directory, without its contents, is no lost root: they are deleted, in the same epoch."""
+    end = first_life(agent, trees)
+    for directory in "ab":
+        shutil.rmtree(trees.root / directory)
+    agent.start()
+    settled(agent)
+    agent.stop()
+    arrivals = later(agent, end)
+    assert arrivals.paths("directory.deleted", "resync") == ["a", "b"]
+    assert len(arrivals.paths("file.deleted", "resync")) == 40
+    assert "stream.root_lost" not in arrivals.kinds()
+    assert {one.position[0] for one in arrivals.all} == {end[0]}
     kept(agent.file.parents[1]).assert_true(trees.root)
 
 
