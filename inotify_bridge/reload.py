@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from inotify_bridge.config.model import REPLICABLE_KINDS, Config, SinkEntry, WatchGroup
 from inotify_bridge.errors import ConfigError
+from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.wiring import context_of, identity_of
 
 _CREDENTIAL: Final = re.compile(r"password|passphrase|secret|token|username|^tls|^sasl|timeout|heartbeat")
@@ -26,12 +28,21 @@ finds them.
 
 
 def refuse_unreloadable(old: Config, new: Config) -> None:
-    """Raises: ConfigError, something was changed that needs a restart; names all of it."""
+    """
+    Raises: ConfigError, something was changed that needs a restart, or a group would watch what is not there
+    instead of what it watches; names all of it.
+    """
     changed = list(_fixed(old, new))
     if changed:
         raise ConfigError(
             f"{', '.join(changed)} cannot be changed by a reload",
             "restart the agent; the old configuration stays in force",
+        )
+    missing = list(_missing(old, new))
+    if missing:
+        raise ConfigError(
+            f"there is nothing at {', '.join(missing)}",
+            "mend the path, or make the directory first; the old configuration stays in force",
         )
 
 
@@ -43,6 +54,26 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
         yield "http.admin_socket"
     if old.state.dir != new.state.dir:
         yield "state.dir"
+
+
+def _missing(old: Config, new: Config) -> Iterator[str]:
+    """New paths of groups that run, where nothing is: a slip would empty every replica."""
+    for group in new.watch_groups:
+        before = group_of(old, group.name)
+        known = {root.path for root in before.roots} if before is not None else set()
+        for root in group.roots:
+            if before is not None and root.path not in known and not _is_there(root.path):
+                yield f"{encode_name(root.path)} (paths of group {group.name})"
+
+
+def _is_there(path: bytes) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass  # something is, or is not to be known
+    return True
 
 
 def group_of(config: Config, name: str) -> WatchGroup | None:

@@ -96,6 +96,7 @@ def test_another_root(agent: AgentProcess, trees: Trees) -> None:
     assert resyncs == ["restart", "root"]
     kept(agent.file.parents[1]).assert_true(trees.root)
     assert "another directory than before the restart" in agent.log
+    assert "EpochEnded" not in agent.log
 
 
 def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> None:
