@@ -148,6 +148,24 @@ def test_emptied_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
     kept(agent.file.parents[1]).assert_true(trees.root)
 
 
+def test_a_directory_replaced_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
+    """Another directory under a known name is told with its inode, and what it holds is compared, once."""
+    end = first_life(agent, trees)
+    shutil.copytree(trees.root / "a", trees.root.with_name("copy"))
+    shutil.rmtree(trees.root / "a")
+    trees.root.with_name("copy").rename(trees.root / "a")
+    for _ in range(2):
+        agent.start()
+        settled(agent)
+        agent.stop()
+    arrivals = later(agent, end)
+    (told,) = (one for one in arrivals.all if one.kind == "directory.attributes_changed")
+    assert told.event["subject"] == "a"
+    assert told.event["data"]["file"]["inode"] == str((trees.root / "a").stat().st_ino)
+    assert len(arrivals.paths("file.written", "resync")) == 20
+    assert arrivals.paths("directory.deleted") == arrivals.paths("file.deleted") == []
+
+
 def test_moved_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
     """
     A directory that was moved while the agent was down is deleted and created, with all below it, and a file
