@@ -240,11 +240,16 @@ def test_attributes_of_a_file_with_two_names(ground: Ground) -> None:
     _write(tree / "one", "x" * 100)
     os.link(tree / "one", tree / "two")
     both = [f"file.attributes_changed {name}" for name in ("one", "two")]
+
+    def truncate_and_chmod() -> None:
+        os.truncate(tree / "one", 10)
+        os.chmod(tree / "two", 0o640)
+
     with Embedded(ground) as agent:
         for change in (
             lambda: os.chmod(tree / "one", 0o600),
             lambda: os.utime(tree / "two", (10**9, 10**9)),
-            lambda: (os.truncate(tree / "one", 10), os.chmod(tree / "two", 0o640)),
+            truncate_and_chmod,
         ):
             before = len(agent.seen().told())
             change()
