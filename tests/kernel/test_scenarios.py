@@ -7,6 +7,7 @@ Everything ends in the same question: is the replay of the stream what the disk 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -245,12 +246,14 @@ def test_attributes_of_a_file_with_two_names(ground: Ground) -> None:
         os.truncate(tree / "one", 10)
         os.chmod(tree / "two", 0o640)
 
+    changes: list[Callable[[], None]] = [
+        lambda: os.chmod(tree / "one", 0o600),
+        lambda: os.utime(tree / "two", (10**9, 10**9)),
+        truncate_and_chmod,
+    ]
+
     with Embedded(ground) as agent:
-        for change in (
-            lambda: os.chmod(tree / "one", 0o600),
-            lambda: os.utime(tree / "two", (10**9, 10**9)),
-            truncate_and_chmod,
-        ):
+        for change in changes:
             before = len(agent.seen().told())
             change()
             agent.settle()
