@@ -25,7 +25,7 @@ from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import BridgeError, StoreError
+from inotify_bridge.errors import BridgeError, EpochEnded, StoreError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
@@ -307,8 +307,11 @@ class Agent:
 
     def _revive(self, group: Group, what: str, error: BaseException) -> None:
         # What was raised on purpose is no bug: its text says it all.
-        trace = None if isinstance(error, BridgeError) else error
-        _log.error("%s ended: %s: %s", what, type(error).__name__, error, exc_info=trace)
+        if isinstance(error, EpochEnded):
+            _log.warning("%s", error, extra={"watch_group": group.config.name})
+        else:
+            trace = None if isinstance(error, BridgeError) else error
+            _log.error("%s ended: %s: %s", what, type(error).__name__, error, exc_info=trace)
         if what.startswith("relay-"):
             group.failure = f"{what} died: {type(error).__name__}: {error}"
             return

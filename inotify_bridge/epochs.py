@@ -17,6 +17,7 @@ from inotify_bridge.config.model import Config, WatchGroup
 from inotify_bridge.metrics import GroupMetrics
 from inotify_bridge.outbox.directory import Watched
 from inotify_bridge.outbox.store import Store
+from inotify_bridge.reload import goes_on, subject_of
 from inotify_bridge.wiring import identity_of
 
 _WORDS: Final = {
@@ -25,7 +26,7 @@ _WORDS: Final = {
     "restored": "the state database is another file than before: restored from a backup, or moved here",
     "rolled_back": "the state database is older than what was published: restored from a backup",
     "sink_ahead": "a sink holds messages that the state database does not know: restored from a backup",
-    "changed": "source, paths or sinks are not those of the epoch before",
+    "changed": "the configuration is about another stream than before, or promises more of it",
     "root": "a root is another directory than before",
     "requested": "an operator asked for it",
 }
@@ -56,15 +57,29 @@ def open_store(
     metrics.set_aside(store.set_aside)
     try:
         new_sinks = set_sinks(store, config)
-        identity = identity_of(whole.events.source_of(config.name), config)
-        why = store.doubt or ("changed" if new_sinks or store.source != identity else "")
+        why = store.doubt or ("changed" if new_sinks or not _goes_on(store, whole, config) else "")
         if not why:
+            keep_subject(store, whole, config)
             return store, "restart"
-        begin_epoch(store, identity, why, config.name, metrics)
+        begin_epoch(store, whole, config, why, metrics)
         return store, "start" if why in ("new", "changed") else "state_lost"
     except BaseException:
         store.close()
         raise
+
+
+def _goes_on(store: Store, whole: Config, config: WatchGroup) -> bool:
+    """Whether the epoch of a store can go on under this configuration."""
+    if not store.subject:  # of a release that kept no more than this
+        return store.source == identity_of(whole.events.source_of(config.name), config)
+    return goes_on(store.subject, subject_of(whole, config))
+
+
+def keep_subject(store: Store, whole: Config, config: WatchGroup) -> None:
+    """Note what an epoch that goes on is about from now on. Raises: StoreError."""
+    subject = subject_of(whole, config)
+    if subject != store.subject:
+        store.note_subject(subject)
 
 
 def set_sinks(store: Store, config: WatchGroup) -> list[str]:
@@ -77,7 +92,7 @@ def set_sinks(store: Store, config: WatchGroup) -> list[str]:
 
 
 def begin_epoch(
-    store: Store, identity: str, why: str, group: str, metrics: GroupMetrics, later_than: str = ""
+    store: Store, whole: Config, config: WatchGroup, why: str, metrics: GroupMetrics, later_than: str = ""
 ) -> str:
     """
     Mint an epoch, count it and say why.
@@ -87,7 +102,8 @@ def begin_epoch(
         later_than: an epoch that is known from elsewhere.
     Raises: StoreError; the old epoch goes on.
     """
-    epoch = store.mint_epoch(identity, later_than)
+    identity = identity_of(whole.events.source_of(config.name), config)
+    epoch = store.mint_epoch(identity, later_than, subject_of(whole, config))
     metrics.epoch_begun(why)
     if why in _WORDS:
         lost = why not in ("changed", "requested")
@@ -95,7 +111,7 @@ def begin_epoch(
             logging.WARNING if lost else logging.INFO,
             "a new epoch begins, with everything anew: %s",
             _WORDS[why],
-            extra={"watch_group": group, "epoch": epoch},
+            extra={"watch_group": config.name, "epoch": epoch},
         )
     return epoch
 

@@ -17,19 +17,18 @@ from collections.abc import Callable
 from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.capture.reconciler import Reason
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
-from inotify_bridge.epochs import begin_epoch, open_store, set_sinks
+from inotify_bridge.epochs import begin_epoch, keep_subject, open_store, set_sinks
 from inotify_bridge.errors import EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
-from inotify_bridge.reload import needs_epoch, sinks_to_end
+from inotify_bridge.reload import goes_on, sinks_to_end, subject_of
 from inotify_bridge.signalled import Signalled
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
 from inotify_bridge.threads import Threads, build_threads
 from inotify_bridge.wiring import context_of as context_of
-from inotify_bridge.wiring import identity_of
 
 RESTARTS = 3
 """Times within ten minutes of each other that a group is restarted after a thread of it died."""
@@ -123,8 +122,7 @@ class Group(Signalled):
         return reason
 
     def _begin_epoch(self, why: str, later_than: str = "") -> str:
-        identity = identity_of(self.source, self.config)
-        epoch = begin_epoch(self.store, identity, why, self.config.name, self._metrics, later_than)
+        epoch = begin_epoch(self.store, self.whole, self.config, why, self._metrics, later_than)
         self._epoch_due = False
         return epoch
 
@@ -229,7 +227,7 @@ class Group(Signalled):
         Go on in another way, with the same journal.
 
         A resync publishes the names that entered or left; where the stream cannot go on, a new epoch begins,
-        see `reload.needs_epoch`. A sink that is gone gets what it takes within seconds.
+        see `reload.goes_on`. A sink that is gone gets what it takes within seconds.
 
         Raises:
             UnavailableError: the group is given up.
@@ -239,7 +237,9 @@ class Group(Signalled):
             self._end_relays(sinks_to_end(self.whole, whole, self.config, config))
             if not self._paused(_JOIN):
                 raise UnavailableError(f"group {self.config.name} is given up", self.failure)
-            anew = self._epoch_due = needs_epoch(self.whole, whole, self.config, config)
+            anew = self._epoch_due = not goes_on(
+                subject_of(self.whole, self.config), subject_of(whole, config)
+            )
             self.config, self.whole = config, whole
             self.source = whole.events.source_of(config.name)
             self.store.max_bytes = whole.state.max_bytes
@@ -247,6 +247,8 @@ class Group(Signalled):
                 set_sinks(self.store, config)
                 if anew:
                     self._begin_epoch("changed")
+                else:
+                    keep_subject(self.store, whole, config)
             except StoreError as error:
                 self.stopping, self.recorder.failure = False, error  # the store is opened anew by a restart
                 raise

@@ -330,7 +330,9 @@ class Recorder:
 
     def _told(self, notice: Notice) -> None:
         roots = self._reconciler.tree_roots if notice.kind == "root_lost" else ()
-        places = [root.place for root in roots if root.name == (notice.path or b"") and root.lost]
+        named = [root for root in roots if root.name == (notice.path or b"")]
+        # One that was replaced while it was watched is found again before this is committed.
+        places = [root.place for root in [root for root in named if root.lost] or named]
         tell(notice, self._stream.group, self._metrics, places)
         if notice.kind == "resync_completed":
             data = notice.data

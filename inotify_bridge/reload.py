@@ -5,25 +5,44 @@ another epoch is needed for, and what cannot be put in force without a restart.
 
 from __future__ import annotations
 
+import hashlib
+import json
+import os
 import re
 from collections.abc import Iterator
 from typing import Any, Final
 
 from inotify_bridge.config.model import REPLICABLE_KINDS, Config, SinkEntry, WatchGroup
 from inotify_bridge.errors import ConfigError
+from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.wiring import context_of, identity_of
 
 _CREDENTIAL: Final = re.compile(r"password|passphrase|secret|token|username|^tls|^sasl|timeout|heartbeat")
 """Options of a sink that say nothing about where its messages go."""
 
+_TOLD_FROM_THEN_ON: Final = REPLICABLE_KINDS | {"attributes_changed"}
+"""
+Kinds whose changes are lost to a stream that did not tell them: the index went on without them, and no resync
+finds them.
+"""
+
 
 def refuse_unreloadable(old: Config, new: Config) -> None:
-    """Raises: ConfigError, something was changed that needs a restart; names all of it."""
+    """
+    Raises: ConfigError, something was changed that needs a restart, or a group would watch what is not there
+    instead of what it watches; names all of it.
+    """
     changed = list(_fixed(old, new))
     if changed:
         raise ConfigError(
             f"{', '.join(changed)} cannot be changed by a reload",
             "restart the agent; the old configuration stays in force",
+        )
+    missing = list(_missing(old, new))
+    if missing:
+        raise ConfigError(
+            f"there is nothing at {', '.join(missing)}",
+            "mend the path, or make the directory first; the old configuration stays in force",
         )
 
 
@@ -35,6 +54,26 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
         yield "http.admin_socket"
     if old.state.dir != new.state.dir:
         yield "state.dir"
+
+
+def _missing(old: Config, new: Config) -> Iterator[str]:
+    """New paths of groups that run, where nothing is: a slip would empty every replica."""
+    for group in new.watch_groups:
+        before = group_of(old, group.name)
+        known = {root.path for root in before.roots} if before is not None else set()
+        for root in group.roots:
+            if before is not None and root.path not in known and not _is_there(root.path):
+                yield f"{encode_name(root.path)} (paths of group {group.name})"
+
+
+def _is_there(path: bytes) -> bool:
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        pass  # something is, or is not to be known
+    return True
 
 
 def group_of(config: Config, name: str) -> WatchGroup | None:
@@ -64,26 +103,40 @@ def _relayed(old: Config, new: Config, group: WatchGroup, sink: str) -> bool:
     return old.sink(sink) != new.sink(sink) or contexts[0] != contexts[1]
 
 
-def needs_epoch(old: Config, new: Config, before: WatchGroup, after: WatchGroup) -> bool:
+def subject_of(config: Config, group: WatchGroup) -> str:
     """
-    Whether the stream of a group cannot go on: what it is about has changed, a sink has to be given all of
-    it, or it promises more than before. What only enters or leaves is published by a resync.
+    What the stream of a group is about and whom it is for, as it is kept with an epoch: see `goes_on`.
+
+    Destinations are digests, without credentials, and what stands at its default is left out: an option that
+    a later release adds changes nothing.
     """
+    identity = identity_of(config.events.source_of(group.name), group)
+    events = config.events.model_dump(exclude={"content_mode", "host", "source"}, exclude_defaults=True)
+    stream = identity, events, group.recursive, group.one_file_system, group.snapshot
+    sinks = {name: _digest(_destination(config.sink(name))) for name in group.sinks}
+    return json.dumps({"stream": _digest(stream), "kinds": sorted(group.kinds), "sinks": sinks})
 
-    def subject(config: Config, group: WatchGroup) -> object:
-        events = config.events.model_dump(exclude={"content_mode"})
-        identity = identity_of(config.events.source_of(group.name), group)
-        return identity, events, group.recursive, group.one_file_system, group.snapshot
 
-    kept = [name for name in after.sinks if name in before.sinks]
-    return (
-        subject(old, before) != subject(new, after)
-        or len(kept) < len(after.sinks)
-        or any(_destination(old.sink(name)) != _destination(new.sink(name)) for name in kept)
-        or bool((after.kinds - before.kinds) & REPLICABLE_KINDS)
+def goes_on(before: str, after: str) -> bool:
+    """
+    Whether the stream of a group can go on in its epoch, by its subjects before and after.
+
+    It cannot where what it is about has changed, where a sink has to be given all of it, or where it promises
+    more than before. What only enters or leaves is published by a resync.
+    """
+    old, new = json.loads(before), json.loads(after)
+    return bool(
+        old["stream"] == new["stream"]
+        and new["sinks"].items() <= old["sinks"].items()
+        and not (set(new["kinds"]) - set(old["kinds"])) & _TOLD_FROM_THEN_ON
     )
 
 
 def _destination(entry: SinkEntry) -> tuple[str, dict[str, Any]]:
-    options: dict[str, Any] = entry.options.model_dump()
+    options: dict[str, Any] = entry.options.model_dump(exclude_defaults=True)
     return entry.type, {key: value for key, value in options.items() if not _CREDENTIAL.search(key)}
+
+
+def _digest(value: object) -> str:
+    text = json.dumps(value, sort_keys=True, default=repr)
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

@@ -10,7 +10,7 @@ from inotify_bridge.capture.index import Row
 
 
 def difference(
-    before: Stat | None, seen: Stat, audit: bool
+    before: Stat | None, seen: Stat, audit: bool, times: bool = False
 ) -> Literal["written", "attributes_changed"] | None:
     """
     What an entry that kept its name and type went through.
@@ -18,6 +18,7 @@ def difference(
     Args:
         before: as published; None where nothing could be published of it.
         audit: whether content that changed without a close counts.
+        times: whether it is known that attributes of the file changed: its times may be all of it.
     """
     regular = stat.S_ISREG(seen.mode)
     if before is None:
@@ -28,7 +29,9 @@ def difference(
         return "written"
     if (before.mode, before.uid, before.gid) != (seen.mode, seen.uid, seen.gid):
         return "attributes_changed"
-    if regular and audit and before.ctime != seen.ctime:
+    if stat.S_ISDIR(seen.mode) and before.inode != seen.inode:
+        return "attributes_changed"  # replaced while nobody looked: what is below it is compared by itself
+    if regular and (audit or times) and before.ctime != seen.ctime:
         return "attributes_changed"
     return None
 

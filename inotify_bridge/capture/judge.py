@@ -22,7 +22,7 @@ from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle, Identity
 from inotify_bridge.capture.rules import Rules
-from inotify_bridge.capture.tree import Directory, Fresh, inside, type_of
+from inotify_bridge.capture.tree import Directory, Fresh, Kid, inside, type_of
 
 GONE = (errno.ENOENT, errno.ENOTDIR)
 """The only answers that mean that something is not there."""
@@ -116,7 +116,7 @@ class Judge:
         if changes:
             self.model.fill(node, name, kid, changes, seen)
         else:
-            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False)
+            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
         # Watched when it is adopted; a directory whose watch ended and that still stands is adopted again.
         return kid.wd is not None or kid in self._coverage or not self.entered(node, seen.device)
 
@@ -156,9 +156,9 @@ class Judge:
         self.link_changed(self.linked[node, name], kind)
 
     def link_changed(self, identity: Identity, kind: Kind | None) -> None:
-        """Have all names of an inode looked at; `kind`: what was told of its content through one of them."""
+        """Have all names of an inode looked at; `kind`: what was told of its content; None: of the rest."""
         if self.links_changed.get(identity) != "written":
-            self.links_changed[identity] = kind
+            self.links_changed[identity] = kind or self.links_changed.get(identity)
 
     def look_at_link(
         self,
@@ -173,7 +173,7 @@ class Judge:
         Compare one name of an inode that changed through another name.
 
         Args:
-            kind: what was told of its content.
+            kind: what was told of its content; None where its attributes changed.
             closed: whether it was, after writing, through a name that is none any more.
         """
         kid = node.kids.get(name)
@@ -194,6 +194,8 @@ class Judge:
         if closed and kid == stat.S_IFREG:
             self.model.say("written", node, name, kid, seen)
             self.model.store(node, name, kid, seen)
+        elif kind is None:
+            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=True)
         else:
             self._compare_told(node, name, kid, seen, self.model.row(node, name), kind)
 
@@ -209,7 +211,7 @@ class Judge:
             self.model.say(kind, node, name, kid, seen)
             self.model.store(node, name, kid, seen)
         else:
-            self._compare(node, name, kid, seen, row, audit=False)
+            self._compare(node, name, kid, seen, row, audit=False, times=False)
 
     # -- the check
 
@@ -269,16 +271,16 @@ class Judge:
             self.model.drop(node, name)
             self.model.put(node, name, entry, seen)
         elif audit:
-            self._compare(node, name, entry, seen, row, audit)
+            self._compare(node, name, entry, seen, row, audit, times=False)
         else:
             self._compare_told(node, name, entry, seen, row, self.model.suspects.pop((node, name), None))
 
     def _compare(
-        self, node: Directory, name: bytes, kid: Directory | int, seen: Stat, row: Row | None, audit: bool
+        self, node: Directory, name: bytes, kid: Kid, seen: Stat, row: Row | None, audit: bool, times: bool
     ) -> None:
         """Publish how an entry differs from what was published about it, if it does."""
         before = row.stat if row else None
-        kind = difference(before, seen, audit)
+        kind = difference(before, seen, audit, times)
         if audit and row and self.model.content_changed and row.ready != fingerprint(seen):
             self.model.content_changed(node, name)  # a restart came before it had settled
         if kind is None:
@@ -288,7 +290,7 @@ class Judge:
         self.model.say(kind, node, name, stat.S_IFMT(seen.mode), seen)
         self.model.store(node, name, kid, seen if kind == "written" else published(row, seen))
         if seen.links > 1 and not isinstance(kid, Directory):
-            self._linked(node, name, seen, kind)
+            self._linked(node, name, seen, "written" if kind == "written" else None)
 
     def tell_again(self, node: Directory, name: bytes, handle: Handle) -> None:
         """Publish what a name is now, changed or not."""
@@ -366,7 +368,7 @@ class Judge:
         elif changes:
             self.model.fill(node, name, kid, changes, seen)
         else:
-            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False)
+            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
         return kid
 
     def _bind(

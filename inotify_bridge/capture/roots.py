@@ -133,13 +133,21 @@ class Roots:
     def _acceptable(self, root: Root, handle: Handle) -> bool:
         """
         An empty directory in place of a lost tree is no news of deletions: a volume may not be mounted yet.
+        The very directory that it was is itself, also when it was emptied: in this life or since the last.
         """
-        if not root.kids or self._before.get(root) == handle.identity:
+        if not root.kids or self._before.get(root) == handle.identity or self._was(root, handle):
             return True
         try:
             return next(iter(self._port.names(handle)), None) is not None
         except OSError:
             return False
+
+    def _was(self, root: Root, handle: Handle) -> bool:
+        """Whether a root that was not seen in this life yet is for certain the directory of the last."""
+        before = self._volumes_before.get(root.key)
+        if root.key in self.volumes or before is None or not before.file_system:
+            return False
+        return self._port.volume(handle) == before
 
     def _same_volume(self, root: Root, handle: Handle) -> bool:
         """

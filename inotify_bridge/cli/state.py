@@ -66,7 +66,6 @@ def _minted(name: str, config_file: str | None) -> str:
     from inotify_bridge.epochs import begin_epoch, open_store
     from inotify_bridge.metrics import Metrics
     from inotify_bridge.outbox.lock import DirectoryLock
-    from inotify_bridge.wiring import identity_of
 
     if config_file is None:
         raise UsageError("--offline needs the agent's configuration", "name it with -c")
@@ -83,8 +82,7 @@ def _minted(name: str, config_file: str | None) -> str:
     try:
         store, _ = open_store(config, groups[name], metrics)
         try:
-            identity = identity_of(config.events.source_of(name), groups[name])
-            return begin_epoch(store, identity, "requested", name, metrics)
+            return begin_epoch(store, config, groups[name], "requested", metrics)
         finally:
             store.close()
     finally:

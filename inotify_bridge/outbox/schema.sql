@@ -3,7 +3,7 @@
 -- release must run on them.
 
 CREATE TABLE meta (
-    key   TEXT PRIMARY KEY,             -- schema_major, schema_minor, source, epoch, last_sequence
+    key   TEXT PRIMARY KEY,             -- schema_major, schema_minor, source, epoch, last_sequence, subject
     value
 ) WITHOUT ROWID;
 

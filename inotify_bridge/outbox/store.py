@@ -79,6 +79,9 @@ class Store:
         self._epoch: str = meta["epoch"]
         self._last_sequence: int = meta["last_sequence"]
         self._source: str = meta["source"]
+        epoch, _, subject = meta.get("subject", "\n").partition("\n")
+        # A release that keeps none may have minted the present epoch.
+        self._subject: str = subject if epoch == self._epoch else ""
         self._version = self._data_version()
 
     def _data_version(self) -> int:
@@ -211,6 +214,17 @@ class Store:
         """The source for which the present epoch was minted."""
         return self._source
 
+    @property
+    def subject(self) -> str:
+        """What the present epoch is about, as noted last; empty where a release before this one minted it."""
+        return self._subject
+
+    def note_subject(self, subject: str) -> None:
+        """Keep what the present epoch is about from now on; committed when it returns."""
+        with self._transaction():
+            self._set_meta(subject=f"{self._epoch}\n{subject}")
+        self._subject = subject
+
     def note_down(self) -> None:
         """
         Write beside the database how far it has come, at most once a second. Raises: StoreError.
@@ -240,12 +254,13 @@ class Store:
                 [(key, volume.file_system, str(volume.inode)) for key, volume in volumes.items()],
             )
 
-    def mint_epoch(self, source: str, later_than: str = "") -> str:
+    def mint_epoch(self, source: str, later_than: str = "", subject: str = "") -> str:
         """
         Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first.
 
         Args:
             later_than: an epoch that is known from elsewhere.
+            subject: see `subject`.
 
         Returns:
             The epoch: 12 hex digits of Unix milliseconds, later than any before it, and 8 random ones.
@@ -257,8 +272,8 @@ class Store:
         with self._transaction():
             self._index.clear()
             self._connection.execute("DELETE FROM roots")
-            self._set_meta(epoch=epoch, last_sequence=0, source=source)
-        self._epoch, self._last_sequence, self._source = epoch, 0, source
+            self._set_meta(epoch=epoch, last_sequence=0, source=source, subject=f"{epoch}\n{subject}")
+        self._epoch, self._last_sequence, self._source, self._subject = epoch, 0, source, subject
         self.doubt = ""
         if self._note is not None:
             self._note.write(epoch, 0)
@@ -464,7 +479,7 @@ class Store:
 
     def _set_meta(self, **values: Any) -> None:
         for key, value in values.items():
-            self._connection.execute("UPDATE meta SET value = ? WHERE key = ?", (value, key))
+            self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (key, value))
 
 
 def _pieces(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:

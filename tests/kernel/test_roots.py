@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from tests.fold import differences, disk
+from tests.kernel.script import exchange
 from tests.kernel.watching import Ground, Watching
 from tests.waiting import eventually
 
@@ -64,6 +65,18 @@ def test_root_renamed_away_and_back(ground: Ground) -> None:
         "file.deleted g",
         "file.written d/new",
     ]
+
+
+def test_the_log_names_a_root_that_was_replaced(ground: Ground) -> None:
+    """Where a root is another directory at once, the log says which."""
+    (ground.watched / "f").write_text("text")
+    (ground.outside / "other").mkdir()
+    (ground.outside / "other/g").write_text("text")
+    with Watching.watch(ground) as watching:
+        exchange(bytes(ground.watched), bytes(ground.outside / "other"))
+        watching.wait_for("root_restored")
+        watching.finish()
+    assert f"root lost (ESTALE): {ground.watched}: another" in watching.log
 
 
 def test_empty_directory_in_place_of_a_root(ground: Ground) -> None:

@@ -7,10 +7,12 @@ Everything ends in the same question: is the replay of the stream what the disk 
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from tests.kernel.embedded import Embedded
 from tests.kernel.script import exchange, give_name
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
@@ -228,6 +230,37 @@ def test_write_through_another_link_in_the_tree(ground: Ground, lagging: bool) -
             os.chmod(tree / "two", 0o600)
         stream = watching.finish()
     assert stream.differences(tree) == []
+
+
+def test_attributes_of_a_file_with_two_names(ground: Ground) -> None:
+    """
+    chmod and utime through one name are told once for each. Content that no close tells of is found by the
+    resync for both, also where a chmod was told meanwhile.
+    """
+    tree = ground.watched
+    _write(tree / "one", "x" * 100)
+    os.link(tree / "one", tree / "two")
+    both = [f"file.attributes_changed {name}" for name in ("one", "two")]
+
+    def truncate_and_chmod() -> None:
+        os.truncate(tree / "one", 10)
+        os.chmod(tree / "two", 0o640)
+
+    changes: list[Callable[[], None]] = [
+        lambda: os.chmod(tree / "one", 0o600),
+        lambda: os.utime(tree / "two", (10**9, 10**9)),
+        truncate_and_chmod,
+    ]
+
+    with Embedded(ground) as agent:
+        for change in changes:
+            before = len(agent.seen().told())
+            change()
+            agent.settle()
+            assert sorted(agent.seen().told()[before:]) == both
+        before = len(agent.seen().told())
+        found = agent.resync().told()[before:]
+    assert sorted(found) == ["file.written one", "file.written two"]
 
 
 def test_unnamed_file_written_and_changed_after_it_got_a_name(ground: Ground, lagging: bool) -> None:

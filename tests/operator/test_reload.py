@@ -267,8 +267,9 @@ def test_a_stop_does_not_wait_for_a_group_that_leaves(
         (lambda config: config["http"].pop("admin_socket"), "http.admin_socket cannot be changed"),
         (lambda config: config["state"].update(dir="/var/lib/other"), "state.dir cannot be changed"),
         (lambda config: config["watch_groups"][0].update(sinks=["nobody"]), "is no configured sink"),
+        (lambda config: config["watch_groups"][0].update(paths=["/no/such"]), "there is nothing at /no/such"),
     ],
-    ids=["listen", "socket", "state", "sink"],
+    ids=["listen", "socket", "state", "sink", "path"],
 )
 def test_refused(operated: Operated, trees: Trees, scratch: Path, change: Change, words: str) -> None:
     """What cannot be reloaded is refused by name, although the rest could be, and nothing is in force."""

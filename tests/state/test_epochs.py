@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
+import json
 import os
 import shutil
+import sqlite3
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry
 
+from inotify_bridge.config.model import Config
+from inotify_bridge.epochs import open_store
+from inotify_bridge.metrics import Metrics
 from inotify_bridge.outbox.note import Note
 from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.conftest import Launch
@@ -164,6 +174,110 @@ def test_what_the_stream_is_about_changes(
     arrivals = kept(scratch)
     assert of_epochs(arrivals) == [["True", "start"], ["True", "start"]]
     arrivals.assert_true(trees.outside)
+
+
+def reconfigured(agent: AgentProcess, change: Callable[[dict[str, Any]], None]) -> None:
+    """Change the configuration file of an agent that does not run."""
+    config = json.loads(agent.file.read_text())
+    change(config)
+    agent.configure(config)
+
+
+def group(**changes: Any) -> Callable[[dict[str, Any]], None]:
+    """Other values in the only group."""
+    return lambda config: config["watch_groups"][0].update(changes)
+
+
+FEWER = ["created", "written", "moved", "deleted"]
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "anew"),
+    [
+        (group(), group(kinds=FEWER), False),
+        (group(kinds=FEWER), group(kinds=[*FEWER, "attributes_changed"]), True),
+        (group(kinds=FEWER), group(kinds=[*FEWER, "modified"]), False),
+        (group(kinds=FEWER[1:]), group(kinds=FEWER), True),
+        (group(snapshot="never"), group(snapshot="initial"), True),
+        (group(), group(recursive=False), True),
+        (group(), group(exclude=["*.tmp"], heartbeat="1h"), False),
+        (group(), lambda config: config.update(events={"partition_by": "path"}), True),
+        (group(), lambda config: config.update(events={"content_mode": "binary"}), False),
+        (group(), lambda config: config["sinks"][0].update(path="/elsewhere"), True),
+    ],
+    ids=[
+        "kinds narrowed",
+        "attributes_changed added",
+        "modified added",
+        "created added",
+        "snapshot",
+        "recursive",
+        "filters",
+        "partition_by",
+        "content_mode",
+        "sink",
+    ],
+)
+def test_changed_while_it_is_down(
+    tmp_path: Path,
+    trees: Trees,
+    scratch: Path,
+    first: Callable[[dict[str, Any]], None],
+    then: Callable[[dict[str, Any]], None],
+    anew: bool,
+) -> None:
+    """What a reload mints an epoch for, a start mints it for, too; what it goes on with goes on."""
+    document = {
+        "watch_groups": [{"name": "g", "paths": [os.fspath(trees.root)], "sinks": ["sink"]}],
+        "sinks": [jsonl(scratch)],
+        "state": {"dir": os.fspath(tmp_path)},
+    }
+    epochs = []
+    for change in (first, then, group()):
+        change(document)
+        config = Config.model_validate(copy.deepcopy(document))
+        metrics = Metrics(CollectorRegistry(), ["g"], [("g", "sink")]).group("g")
+        store, reason = open_store(config, config.watch_groups[0], metrics)
+        epochs.append(store.epoch)
+        store.commit([], {})
+        store.close()
+    assert (epochs[1] > epochs[0], epochs[1] == epochs[2], reason) == (anew, True, "restart")
+
+
+def test_the_release_before(tmp_path: Path, trees: Trees, scratch: Path) -> None:
+    """A database that does not say what its epoch is about goes on, and says it from then on."""
+    document = {
+        "watch_groups": [{"name": "g", "paths": [os.fspath(trees.root)], "sinks": ["sink"]}],
+        "sinks": [jsonl(scratch)],
+        "state": {"dir": os.fspath(tmp_path)},
+    }
+    epochs = []
+    for recursive in (True, True, False):
+        group(recursive=recursive)(document)
+        config = Config.model_validate(copy.deepcopy(document))
+        metrics = Metrics(CollectorRegistry(), ["g"], [("g", "sink")]).group("g")
+        store, _ = open_store(config, config.watch_groups[0], metrics)
+        epochs.append(store.epoch)
+        store.commit([], {})
+        store.close()
+        if len(epochs) == 1:
+            with contextlib.closing(sqlite3.connect(tmp_path / "g.db")) as database, database:
+                database.execute("DELETE FROM meta WHERE key = 'subject'")
+    assert epochs[0] == epochs[1] < epochs[2]
+
+
+def test_a_sink_goes_elsewhere_while_it_is_down(agent: AgentProcess, trees: Trees, scratch: Path) -> None:
+    """A sink of the same name with another file gets a stream that begins, not the middle of the old one."""
+    lived(agent, trees, "first")
+    elsewhere = scratch / "elsewhere.jsonl"
+    reconfigured(agent, lambda config: config["sinks"][0].update(path=os.fspath(elsewhere)))
+    agent.start()
+    eventually(lambda: agent.delivered("sink"))
+    agent.stop()
+    found = [json.loads(line) for line in elsewhere.read_bytes().splitlines()]
+    started = [event for event in found if event["type"].endswith("stream.started.v1")][-1]
+    assert started["data"]["new_epoch"] is True
+    assert started["id"] > kept(scratch).all[-1].event["id"]
 
 
 @pytest.mark.parametrize("case", ["in the root", "read only", "a file"])

@@ -96,6 +96,7 @@ def test_another_root(agent: AgentProcess, trees: Trees) -> None:
     assert resyncs == ["restart", "root"]
     kept(agent.file.parents[1]).assert_true(trees.root)
     assert "another directory than before the restart" in agent.log
+    assert "EpochEnded" not in agent.log
 
 
 def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> None:
@@ -117,8 +118,10 @@ def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> N
     assert {one.kind.partition(".")[0] for one in arrivals.all} == {"stream"}
     assert {one.position[0] for one in arrivals.all} == {end[0]}
     agent.stop()
+    other = trees.root.with_name("other")
+    other.mkdir()  # while the old one is there, so that it has another inode
     shutil.rmtree(trees.root)
-    trees.root.mkdir()
+    other.rename(trees.root)
     agent.start(ready=False)
     eventually(lambda: [one["state"] for one in agent.group()["roots"]] == ["lost"], what="it is lost again")
     trees.write("other")
@@ -127,6 +130,40 @@ def test_an_empty_directory_in_its_place(agent: AgentProcess, trees: Trees) -> N
     agent.stop()
     assert later(agent, end).paths("file.deleted") == []
     kept(agent.file.parents[1]).assert_true(trees.root)
+
+
+def test_emptied_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
+    """The very directory, without its contents, is no lost root: they are deleted, in the same epoch."""
+    end = first_life(agent, trees)
+    for directory in "ab":
+        shutil.rmtree(trees.root / directory)
+    agent.start()
+    settled(agent)
+    agent.stop()
+    arrivals = later(agent, end)
+    assert arrivals.paths("directory.deleted", "resync") == ["a", "b"]
+    assert len(arrivals.paths("file.deleted", "resync")) == 40
+    assert "stream.root_lost" not in arrivals.kinds()
+    assert {one.position[0] for one in arrivals.all} == {end[0]}
+    kept(agent.file.parents[1]).assert_true(trees.root)
+
+
+def test_a_directory_replaced_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
+    """Another directory under a known name is told with its inode, and what it holds is compared, once."""
+    end = first_life(agent, trees)
+    shutil.copytree(trees.root / "a", trees.root.with_name("copy"))
+    shutil.rmtree(trees.root / "a")
+    trees.root.with_name("copy").rename(trees.root / "a")
+    for _ in range(2):
+        agent.start()
+        settled(agent)
+        agent.stop()
+    arrivals = later(agent, end)
+    (told,) = (one for one in arrivals.all if one.kind == "directory.attributes_changed")
+    assert told.event["subject"] == "a"
+    assert told.event["data"]["file"]["inode"] == str((trees.root / "a").stat().st_ino)
+    assert len(arrivals.paths("file.written", "resync")) == 20
+    assert arrivals.paths("directory.deleted") == arrivals.paths("file.deleted") == []
 
 
 def test_moved_while_it_was_down(agent: AgentProcess, trees: Trees) -> None:
