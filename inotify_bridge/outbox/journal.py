@@ -13,6 +13,8 @@ from inotify_bridge.outbox.database import explained, open_reader
 
 PRUNE_BYTES: Final = 64 * 1024**2
 
+_LOOKS: Final = 1000
+
 # One row of result, for the reason given in index.py. The batches that may go are those before the first that
 # some sink has not confirmed, and of these before the first that is too young.
 _PRUNABLE: Final = """
@@ -86,6 +88,29 @@ class Journal:
             "SELECT first FROM batches WHERE epoch = ? ORDER BY last LIMIT 1", (epoch,)
         ).fetchone()
         return None if row is None else int(row[0])
+
+    def ends(self) -> list[Position]:
+        """The end of every epoch of which something is kept; for the start."""
+        rows = self._connection.execute("SELECT epoch, max(last) FROM batches GROUP BY epoch ORDER BY epoch")
+        return [Position(epoch, last) for epoch, last in rows.fetchall()]
+
+    def since(self, confirmed: Position) -> list[tuple[Position, float]]:
+        """When what stands after a position was committed, Unix seconds: `_LOOKS` batches or so."""
+        (first,) = self._connection.execute(
+            "SELECT coalesce((SELECT id FROM batches WHERE (epoch, last) > (?,?) "
+            "ORDER BY epoch, last LIMIT 1), 0)",
+            confirmed,
+        ).fetchone()
+        (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
+        if not first:
+            return []
+        found = [
+            self._connection.execute(
+                "SELECT epoch, last, committed FROM batches WHERE id >= ? ORDER BY id LIMIT 1", (at,)
+            ).fetchone()
+            for at in [*range(first, newest, max(1, (newest - first) // _LOOKS)), newest]
+        ]
+        return [(Position(epoch, last), committed) for epoch, last, committed in found]
 
     def append(self, epoch: str, first: int, records: Sequence[bytes]) -> int:
         """Write one batch, which must not be empty."""

@@ -79,6 +79,7 @@ class Store:
         self._epoch: str = meta["epoch"]
         self._last_sequence: int = meta["last_sequence"]
         self._source: str = meta["source"]
+        self._earlier = tuple(end for end in self._journal.ends() if end.epoch < self._epoch)
         self._version = self._data_version()
 
     def _data_version(self) -> int:
@@ -211,20 +212,24 @@ class Store:
         """The source for which the present epoch was minted."""
         return self._source
 
-    def note_down(self) -> None:
+    def note_down(self) -> bool:
         """
         Write beside the database how far it has come, at most once a second. Raises: StoreError.
+
+        Returns whether that is written now.
 
         What a sink was handed since then is not known to the next start if the database is replaced by an
         older one meanwhile; a sink that can tell what it holds knows it.
         """
         note = self._note
         if note is None or (note.facts.epoch, note.facts.sequence) == (self._epoch, self._last_sequence):
-            return
-        if (now := time.monotonic()) - self._noted_at >= _NOTE_SECONDS:
-            self._noted_at = now
-            self._fence.check()
-            note.write(self._epoch, self._last_sequence)
+            return True
+        if (now := time.monotonic()) - self._noted_at < _NOTE_SECONDS:
+            return False
+        self._noted_at = now
+        self._fence.check()
+        note.write(self._epoch, self._last_sequence)
+        return True
 
     def volumes(self) -> dict[bytes, Volume]:
         """What the roots were when they were noted last, by their keys."""
@@ -258,6 +263,7 @@ class Store:
             self._index.clear()
             self._connection.execute("DELETE FROM roots")
             self._set_meta(epoch=epoch, last_sequence=0, source=source)
+        self._earlier = (*self._earlier, self.end)
         self._epoch, self._last_sequence, self._source = epoch, 0, source
         self.doubt = ""
         if self._note is not None:
@@ -282,6 +288,16 @@ class Store:
                     first += len(piece)
                 self._set_meta(last_sequence=last)
         self._last_sequence, self._live_bytes = last, self._live_bytes + size
+
+    def behind(self, position: Position) -> int:
+        """How many messages come after a position, over all epochs. From any thread."""
+        ends = [end for end in (*self._earlier, self.end) if end.epoch >= position.epoch]
+        return sum(end.sequence - (position.sequence if end.epoch == position.epoch else 0) for end in ends)
+
+    def waiting(self) -> list[tuple[Position, float]]:
+        """When what some sink has not confirmed was committed, Unix seconds; of very much a part."""
+        with explained(self.path):
+            return self._journal.since(self.slowest())
 
     @property
     def live_bytes(self) -> int:
