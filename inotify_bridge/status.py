@@ -219,6 +219,8 @@ def _resync(group: Group) -> ResyncStatus:
 def _words(group: Group) -> list[str]:
     """What is wrong, and what to do about it."""
     words = list(group.hanging())
+    if group.trouble is not None and not words:
+        words.append(f"the group does not run, it is being restarted: {group.trouble}")
     reconciler = group.recorder.reconciler
     words.extend(
         f"root {encode_name(root.place)} is lost: mount it or make it again; nothing is taken for deleted"
@@ -233,6 +235,7 @@ def _words(group: Group) -> list[str]:
         words.append("the journal is full: reading waits until the slowest sink takes messages")
     if group.recorder.books.trouble:
         words.append(group.recorder.books.trouble)
+    words.extend(group.recorder.books.unwritten)
     words.extend(
         f"sink {name}: {relay.status.error}" for name, relay in group.relays.items() if relay.status.error
     )

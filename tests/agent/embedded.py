@@ -34,8 +34,13 @@ class Embedded:
         self.broker = MemoryBroker.named(name)
         group = {"name": GROUP, "paths": [os.fspath(trees.root)], "sinks": ["memory"]}
         sinks = [{"name": "memory", "type": "memory", "broker": name}]
-        whole = {"watch_groups": [group], "sinks": sinks, "http": {"listen": "127.0.0.1:0"}, **config}
-        self.agent = Agent(Config.model_validate(whole))
+        self.whole: dict[str, Any] = {
+            "watch_groups": [group],
+            "sinks": sinks,
+            "http": {"listen": "127.0.0.1:0"},
+            **config,
+        }
+        self.agent = Agent(Config.model_validate(self.whole))
 
     def __enter__(self) -> Embedded:
         self.agent.start()
