@@ -150,15 +150,19 @@ def connection(url: str, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _no_address(url) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == 0:
-        raise _no_address(url)
+        raise _no_address() from None
+    beyond = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ("http", "https") or not parts.hostname or beyond or port == 0:
+        raise _no_address()
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.hostname, port, timeout=timeout)
 
 
-def _no_address(url: str) -> UsageError:
-    return UsageError(f"--url {url!r} is no address of an agent", "for example http://127.0.0.1:10477")
+def _no_address() -> UsageError:
+    """It is not repeated: a password may stand in it."""
+    return UsageError(
+        "--url is no address of an agent", "http://HOST:PORT, for example http://127.0.0.1:10477"
+    )
 
 
 class _UnixConnection(http.client.HTTPConnection):
