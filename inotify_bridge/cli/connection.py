@@ -28,10 +28,17 @@ class Target(NamedTuple):
     Args:
         url: ``http://HOST:PORT``, or ``unix:PATH`` of its admin socket.
         token: the bearer token, or None.
+        open: whether it asks a token for operator signals only: whoever else has taken its port gets none.
     """
 
     url: str
     token: str | None = None
+    open: bool = False
+
+    def headers(self, path: str) -> dict[str, str]:
+        """Of a request for `path`: the token, where one is needed."""
+        wanted = self.token is not None and (path.startswith("/-/") or not self.open)
+        return {"Authorization": f"Bearer {self.token}"} if wanted else {}
 
 
 def ask(
@@ -91,7 +98,7 @@ def _answer(
 ) -> http.client.HTTPResponse:
     parameters = {name: value for name, value in (query or {}).items() if value is not None}
     whole = f"{path}?{urlencode(parameters, errors='surrogateescape')}" if parameters else path
-    asked.request(method, whole, headers={"Authorization": f"Bearer {target.token}"} if target.token else {})
+    asked.request(method, whole, headers=target.headers(path))
     response = asked.getresponse()
     if response.status >= HTTPStatus.BAD_REQUEST:
         raise _refusal(target.url, response.status, _object(response.read(ANSWER_LIMIT)))

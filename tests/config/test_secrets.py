@@ -62,9 +62,8 @@ def test_a_value_in_a_wrong_place_is_not_shown(tmp_path: Path, text: str) -> Non
     file.write_text(text)
     problems = inspect(file, {}).problems
     assert problems
-    for environ in ({}, None):
-        said = "\n".join(map(str, inspect(file, environ).problems))
-        assert "CANARY" not in said, said
+    said = "\n".join(map(str, [*problems, *inspect(file, None).problems]))
+    assert "CANARY" not in said, said
 
 
 def test_the_name_of_a_variable_is_shown(tmp_path: Path) -> None:
