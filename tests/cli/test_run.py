@@ -127,6 +127,16 @@ def test_a_missing_root_is_waited_for(tmp_path: Path) -> None:
         assert child.end().code == 0
 
 
+@pytest.mark.parametrize("name", ["g.db", "g.note"])
+def test_a_state_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    """A directory in place of a file of the state ends the start: 78, and a line that names it."""
+    state = tmp_path / "state"
+    (state / name).mkdir(parents=True)
+    ended = run("run", "-c", str(configuration(tmp_path, state=f"{{dir: {state}}}")))
+    assert ended.code == 78, ended.err
+    assert str(state / name) in ended.err.splitlines()[-1]
+
+
 def test_check_only_validates(tmp_path: Path) -> None:
     """`--check` says ok and starts nothing; what is wrong is told as `run` would tell it."""
     file = configuration(tmp_path)
