@@ -114,11 +114,20 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_missing_root_is_waited_for(tmp_path: Path) -> None:
-    """A root that is not there starts as `root_lost`; when it comes, its contents are told."""
+    """
+    A root that is not there starts as `root_lost`, and the status says that the stream lacks it but no resync
+    runs; when it comes, its contents are told.
+    """
     file = configuration(tmp_path)
     (tmp_path / "data").rmdir()
     with agent(file) as child:
         child.wait_for_event("stream.root_lost")
+
+        def resting() -> bool:
+            group = json.loads(run("status", "--url", address(child), "--json").out)["groups"][0]
+            return not group["consistent"] and not group["resync"]["running"]
+
+        child.wait_for(resting, "no resync that runs")
         (tmp_path / "coming").mkdir()
         (tmp_path / "coming" / "a").write_text("x")
         (tmp_path / "coming").rename(tmp_path / "data")
