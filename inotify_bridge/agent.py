@@ -331,6 +331,9 @@ class Agent:
             except OSError as error:
                 _log.warning("the admin token cannot be read: %s", error)
                 return None
+            except UnicodeDecodeError:  # which would quote what stands there
+                _log.warning("the admin token cannot be read: %s is not UTF-8", http.admin_token_file)
+                return None
         return http.admin_token.get_secret_value() if http.admin_token is not None else None
 
 

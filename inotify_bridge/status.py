@@ -123,7 +123,9 @@ class StatusView:
             "epoch": end.epoch,
             "sequence": end.sequence,
             "state": _state(group),
-            "consistent": reconciler.consistent and group.recorder.snapshot_done.is_set(),
+            "consistent": reconciler.consistent
+            and group.recorder.snapshot_done.is_set()
+            and not group.recorder.books.trouble,
             "roots": _roots(group),
             "watches": reconciler.watches,
             "uncovered_count": reconciler.uncovered_count,
@@ -182,7 +184,7 @@ def _state(group: Group) -> GroupState:
         return "stopping"
     if not group.recorder.alive:
         return "restarting"
-    if group.recorder.books.blocked:
+    if group.recorder.books.blocked or group.recorder.books.trouble:
         return "blocked"
     return "running" if group.recorder.snapshot_done.is_set() else "starting"
 
@@ -204,7 +206,7 @@ def _roots(group: Group) -> list[RootStatus]:
 def _resync(group: Group) -> ResyncStatus:
     last = group.recorder.last_resync
     return {
-        "running": not group.recorder.reconciler.consistent,
+        "running": group.recorder.reconciler.resyncing,
         "last": None
         if last is None
         else {
