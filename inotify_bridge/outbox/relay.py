@@ -26,6 +26,7 @@ PARKED_KIND: Final = "stream.event_parked"
 
 _REFUSED: Final = "sink does not take messages"
 _CHECK_SECONDS: Final = 1.0
+_HELD_SECONDS: Final = 0.1
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
@@ -249,8 +250,10 @@ class Relay:
         if self._guards.end is not None and isinstance(self._sink, Remembering):
             newest = self._sink.newest()
             if newest is not None and not _known(newest, reader, self._guards.end()):
-                self._guards.ahead(newest.epoch)
+                with self._guards.comparison.replacing():
+                    self._guards.ahead(newest.epoch)
         self._compared = True
+        self._guards.comparison.done(self._name)
 
     def _journal_failed(self, error: StoreError) -> None:
         """The journal cannot be read now. Raises the error where that will not change."""
@@ -289,8 +292,11 @@ class Relay:
         stopping = self._stopping.is_set()
         self._go_back()
         epoch, batch = self._at_hand() or self._read(reader)
-        if batch:
-            self._deliver(epoch, batch)
+        free = self._guards.comparison.free(epoch, batch[0].sequence, len(batch)) if batch else 0
+        if free:
+            self._deliver(epoch, batch[:free])
+        elif batch:  # read again then: the epoch may be another one
+            self._guards.comparison.wait(_HELD_SECONDS)
         elif stopping:
             self._drained = True
         else:
