@@ -24,6 +24,7 @@ from inotify_bridge.outbox.comparison import Comparison
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.relays import Relays
 from inotify_bridge.reload import goes_on, sinks_to_end, subject_of
 from inotify_bridge.signalled import Signalled
 from inotify_bridge.sinks.base import Message, Outcome, Remembering, Sink, SinkContext
@@ -70,7 +71,7 @@ class Group(Signalled):
         self.taken_over: StoreError | None = None
         self.stopping = False
         self.trouble: BaseException | None = None
-        self.relays: dict[str, Relay] = {}
+        self._relays = Relays()
         self.tapped: Callable[[list[Message]], None] = lambda _: None
         """Called with what was committed, on the recorder's thread; must return at once."""
         self.whole = whole
@@ -163,8 +164,7 @@ class Group(Signalled):
                 self._comparison,
             ),
         )
-        self.relays = {**self.relays, name: relay}  # others may be looking at those there are
-        relay.start()
+        self._relays.start(name, relay)
 
     def _build_threads(self) -> None:
         self._threads = build_threads(
@@ -212,10 +212,7 @@ class Group(Signalled):
         """Deliver what is recorded, until `deadline` in monotonic seconds, and close everything."""
         if self._threads is not None and not self._threads.recorder.alive:
             self._threads.recorder.desk.leave_unattended()
-        for relay in self.relays.values():
-            relay.stop(deadline)
-        for relay in self.relays.values():
-            relay.join()
+        self._relays.stop(deadline)
         try:
             if self._threads is not None and not self._threads.recorder.alive:
                 # What is not written down now is sent again; a store that failed has been told of.
@@ -229,10 +226,13 @@ class Group(Signalled):
 
     def abort(self) -> None:
         """Interrupt a drain."""
-        for relay in self.relays.values():
-            relay.abort()
+        self._relays.abort()
         if self._threads is not None:
             self._threads.recorder.interrupt()
+
+    def hurry(self) -> None:
+        """A reload, or a restart, waits for no sink that it ends."""
+        self._relays.hurry()
 
     def reconfigure(self, config: WatchGroup, whole: Config) -> None:
         """
@@ -369,8 +369,7 @@ class Group(Signalled):
         if why == "replaced" and isinstance(error, StoreError):
             self.taken_over = error
             self._give_up(str(error))
-            for relay in self.relays.values():
-                relay.abort()
+            self._relays.abort()
             return
         time.sleep(_STORE_PAUSE)
         if not self._ended(old):
@@ -390,12 +389,7 @@ class Group(Signalled):
             self._go_on("root")
 
     def _end_relays(self, names: list[str], timeout: float = JOIN_SECONDS) -> None:
-        ending = [self.relays[name] for name in names]
-        for relay in ending:
-            relay.stop(time.monotonic() + timeout)
-        for relay in ending:
-            relay.join()
-        self.relays = {name: relay for name, relay in self.relays.items() if name not in names}
+        self._relays.end(names, timeout)
         for name in names:
             self._comparison.done(name)
 

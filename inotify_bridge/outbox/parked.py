@@ -128,7 +128,7 @@ class ParkedTable:
         )
 
     def _sinks(self) -> Iterator[str]:
-        """Those that have parked messages, also where they are sinks no more; a step in the index for each."""
+        """Those that have parked messages, sinks that are gone among them; a step in the index for each."""
         sink = ""
         while True:
             (sink,) = self._connection.execute(

@@ -27,6 +27,7 @@ PARKED_KIND: Final = "stream.event_parked"
 _REFUSED: Final = "sink does not take messages"
 _CHECK_SECONDS: Final = 1.0
 _HELD_SECONDS: Final = 0.1
+_CLOSE_AGAIN: Final = 0.5
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
@@ -155,10 +156,12 @@ class Relay:
             self._offered.append((epoch, messages))
         self._news.set()
 
-    def rewind(self, position: Position) -> bool:
+    def rewind(self, position: Position, note: Callable[[], None]) -> bool:
         """
         Send everything after a position again. From then on nothing is acknowledged but what is sent again.
 
+        Args:
+            note: takes back what was acknowledged; called before anything is sent again.
         Returns:
             False where it has not been confirmed yet: it is going to be sent anyway.
         """
@@ -166,6 +169,7 @@ class Relay:
             if position >= self._status.position:
                 return False
             self._rewound = min(position, self._rewound or position)
+            note()
         self._news.set()
         return True
 
@@ -205,8 +209,10 @@ class Relay:
             return True
         self._thread.join(max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX)))
         if self._thread.is_alive():
-            self.abort()
-            self._thread.join(grace)
+            late = time.monotonic() + grace
+            while self._thread.is_alive() and time.monotonic() < late:
+                self.abort()  # more than once: a sink that just connects may take a close for an old one
+                self._thread.join(min(grace, _CLOSE_AGAIN))
         return not self._thread.is_alive()
 
     # On the relay's thread

@@ -67,7 +67,7 @@ def rows(store: Store) -> int:
 
 
 def test_dealt_with_before_its_batch_goes(store: Store) -> None:
-    """What was dealt with keeps its place as long as the journal has its batch, of a sink that is gone too."""
+    """What was dealt with keeps its place as long as the journal has its batch; those of gone sinks too."""
     record(store, 4)
     for sink, sequence in (("a", 5), ("b", 5), ("a", 15), ("a", 6)):
         park(store, sequence, sink)
@@ -117,8 +117,11 @@ def test_left_behind_by_an_earlier_release(store: Store, path: Path) -> None:
     again.close()
 
 
-def test_many_that_wait(store: Store) -> None:
+def test_many_that_wait() -> None:
     """A batch that goes, and a message that is dealt with, cost no more beside a thousand that wait."""
+    store = Store.open(None)
+    store.mint_epoch("inotify://test/uploads")
+    store.set_sinks(["a", "b"])
 
     def cost() -> tuple[int, int]:
         record(store, 2)
@@ -140,4 +143,5 @@ def test_many_that_wait(store: Store) -> None:
         pass
     among = cost()
     assert len(store.parked()) > 1000
+    store.close()
     assert all(one < other + 1000 for one, other in zip(among, alone, strict=True)), (among, alone)
