@@ -96,7 +96,8 @@ class Desk:
         def act() -> None:
             if not self._store.takes_parked():
                 raise UnavailableError(
-                    f"{self._store.parked_bytes} bytes of parked messages wait already",
+                    f"{self._store.parked_bytes} bytes of parked messages wait already, as many as "
+                    "state.max_bytes allows",
                     "end what the sink refuses them for, then `inotify-bridge parked retry` or `parked drop`",
                 )
             if self._store.park(

@@ -44,6 +44,7 @@ class RelayStatus(NamedTuple):
         inflight: messages with the sink now.
         error: what keeps messages from being delivered, or empty.
         error_since: Unix seconds, or None.
+        asked_at: since when the sink connects or publishes, in seconds of `time.monotonic`; None: neither.
     """
 
     connected: bool
@@ -51,6 +52,7 @@ class RelayStatus(NamedTuple):
     inflight: int
     error: str
     error_since: float | None
+    asked_at: float | None = None
 
 
 class Limits(NamedTuple):
@@ -275,10 +277,11 @@ class Relay:
             self._back_off()
 
     def _connect(self) -> None:
+        self._set(asked_at=time.monotonic())
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        self._set(connected=True)
+        self._set(connected=True, asked_at=None)
         if self._trouble.connecting or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
@@ -289,7 +292,7 @@ class Relay:
         self._sink.close()
         if self._status.connected:
             self._observer.connected(False)
-        self._set(connected=False)
+        self._set(connected=False, asked_at=None)
 
     def _turn(self, reader: Reader) -> None:
         """Send one batch, or wait for one."""
@@ -435,7 +438,7 @@ class Relay:
 
     def _fly(self, count: int) -> None:
         self._observer.inflight(count)
-        self._set(inflight=count)
+        self._set(inflight=count, asked_at=time.monotonic() if count else None)
 
     def _set(self, **changes: Any) -> None:
         self._status = self._status._replace(**changes)

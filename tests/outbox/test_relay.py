@@ -64,7 +64,7 @@ def test_quiet_run(recording: Recording, broker: MemoryBroker, sink: MemorySink)
     assert (watcher.ups, watcher.connections) == ([True], 1)
     assert watcher.flights[-1] == 0
     assert max(watcher.flights) > 0
-    assert relay.status == (True, Position(recording.store.epoch, 5000), 0, "", None)
+    assert relay.status == (True, Position(recording.store.epoch, 5000), 0, "", None, None)
 
 
 def test_idle_relay_wakes(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
