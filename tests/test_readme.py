@@ -434,5 +434,5 @@ def test_messages_of_the_log_are_explained() -> None:
     explained = re.findall(r"^\| `([^`]+)` \| (?:info|warning|error)", text, re.MULTILINE)
     source = "".join(path.read_text() for path in (ROOT / "inotify_bridge").rglob("*.py"))
     assert len(explained) > 10
-    missing = [line for line in explained if not all(part.strip() in source for part in line.split("…"))]
+    missing = [line for line in explained if not all(part.strip(" :") in source for part in line.split("…"))]
     assert missing == []
