@@ -27,7 +27,7 @@ _SECRET_KEY: Final = re.compile(
     re.IGNORECASE,
 )
 _ADDRESS_KEY: Final = re.compile(r"listen|host|server|broker|address", re.IGNORECASE)
-_ADDRESS: Final = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^\s:@]*)(?::[0-9]*)?")  # host and port, and nothing more
+_ADDRESS: Final = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^\s:@]*)(?::[0-9]*)?")  # and nothing more
 _KEY: Final = re.compile(r"[\w.-]*")
 _KEY_LENGTH: Final = 60
 _USER: Final = re.compile(r"[^\s'\"]*:[^\s]*@")  # with its password, of whatever looks like an address
