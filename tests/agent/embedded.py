@@ -26,11 +26,12 @@ class Embedded:
     One group on the root of `trees`, ready when the context is entered.
 
     Args:
+        broker: name of its broker, where another life has to find the same; one of its own unless given.
         config: more of the configuration.
     """
 
-    def __init__(self, trees: Trees, **config: Any) -> None:
-        name = uuid.uuid4().hex
+    def __init__(self, trees: Trees, broker: str = "", **config: Any) -> None:
+        name = broker or uuid.uuid4().hex
         self.broker = MemoryBroker.named(name)
         group = {"name": GROUP, "paths": [os.fspath(trees.root)], "sinks": ["memory"]}
         sinks = [{"name": "memory", "type": "memory", "broker": name}]
