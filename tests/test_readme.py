@@ -158,7 +158,9 @@ def test_the_tour(place: Path) -> None:
         # The contents of a new directory are listed while other news come: their order is not the point here.
         # Where they are listed between the open and the close of a file, its close tells of it once more.
         child.wait_for(
-            lambda: all(any(matches(told, line) for told in child.out.splitlines()) for line in watch.printed),
+            lambda: all(
+                any(matches(told, line) for told in child.out.splitlines()) for line in watch.printed
+            ),
             "all that is shown",
         )
         assert child.end(signal.SIGINT).code == 0
