@@ -27,7 +27,7 @@ class Embedded:
     One group on the root of `trees`, ready when the context is entered.
 
     Args:
-        broker: name of its broker, where another life has to find the same; one of its own unless given.
+        broker: name of the one that is published to; without it one of its own.
         config: more of the configuration.
     """
 
