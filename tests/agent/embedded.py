@@ -13,6 +13,7 @@ from typing import Any
 from inotify_bridge.agent import Agent
 from inotify_bridge.config import Config
 from inotify_bridge.group import Group
+from inotify_bridge.sinks.base import Message
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.trees import Trees
@@ -79,5 +80,9 @@ class Embedded:
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
         end = self.group.barrier(30.0)
-        assert self.broker.wait(lambda messages: messages[-1].sequence >= end.sequence, 30.0)
+
+        def arrived(messages: list[Message]) -> bool:
+            return bool(messages) and messages[-1].sequence >= end.sequence
+
+        assert self.broker.wait(arrived, 30.0)
         return self.arrivals()
