@@ -25,8 +25,9 @@ from typing import TypeAlias
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.config.token import read_token
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import BridgeError, EpochEnded, StoreError
+from inotify_bridge.errors import BridgeError, ConfigError, EpochEnded, StoreError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
@@ -147,7 +148,7 @@ class Agent:
             self._died(self.groups[name], "start", error)
 
     def _start_group(self, config: Config, name: str) -> None:
-        wanted = _group_of(config, name)
+        wanted = config.group(name)
         group = Group(
             wanted,
             config,
@@ -286,7 +287,7 @@ class Agent:
             raise
 
     def _change(self, group: Group, config: Config) -> None:
-        wanted = _group_of(config, group.config.name)
+        wanted = config.group(group.config.name)
         # It has the new configuration, and told the supervisor, which tries until it runs.
         with contextlib.suppress(Exception):
             group.reconfigure(wanted, config)
@@ -337,12 +338,9 @@ class Agent:
         http = self.config.http
         if http.admin_token_file is not None:
             try:
-                return Path(http.admin_token_file).read_text(encoding="utf-8").strip() or None
-            except OSError as error:
+                return read_token(Path(http.admin_token_file))
+            except ConfigError as error:
                 _log.warning("the admin token cannot be read: %s", error)
-                return None
-            except UnicodeDecodeError:  # which would quote what stands there
-                _log.warning("the admin token cannot be read: %s is not UTF-8", http.admin_token_file)
                 return None
         return http.admin_token.get_secret_value() if http.admin_token is not None else None
 
@@ -376,10 +374,6 @@ def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:
 def _labels(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     groups = [group.name for group in config.watch_groups]
     return groups, [(group.name, sink) for group in config.watch_groups for sink in group.sinks]
-
-
-def _group_of(config: Config, name: str) -> WatchGroup:
-    return next(group for group in config.watch_groups if group.name == name)
 
 
 def _insecure(options: object) -> bool:

@@ -48,13 +48,16 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
     assert agent.metric("commit_failing") == 1
-    assert any("free space" in problem for problem in agent.group()["problems"])
+    shown = agent.group()
+    assert any("free space" in problem for problem in shown["problems"])
+    assert (shown["state"], shown["consistent"]) == ("blocked", False)
     eventually(lambda: agent.delivered("sink"), what="what was committed is delivered")
     sequence = agent.group()["sequence"]
     assert kept(scratch).all[-1].position[1] == sequence
     assert agent.get("/livez")[0] == 200
     disk.free()
     settled(agent)
+    assert agent.group()["state"] == "running"
     trees.files("after", 20)
     agent.stop()
     arrivals = kept(scratch)
