@@ -80,6 +80,7 @@ class Agent:
         self._make_sink = make_sink or sink_of
         self._dead: list[tuple[Group, str, BaseException]] = []
         self._leaving: list[Group] = []
+        self._hurried = False
         self._lock = threading.Lock()
         self._lock_file: DirectoryLock | None = None
         self._news = threading.Event()
@@ -90,7 +91,7 @@ class Agent:
         self.metrics.follow_limits(_queue_limit, _watch_limit)
         self.view = StatusView(self.groups, lambda: self.config, path)
         self.taps = Taps()
-        self.signals = OperatorSignals(self.groups, self.taps)
+        self.signals = OperatorSignals(self.groups, self._names, self.taps)
         self.web: WebServer | None = None
         if http:
             register_process_metrics(self.registry)
@@ -124,7 +125,7 @@ class Agent:
         try:
             if self.web is not None:
                 self.web.start()
-            for name in [group.name for group in self.config.watch_groups]:
+            for name in self._names():
                 self._start_or_wait(name)
         except BaseException:
             self.stop(0.0)
@@ -133,6 +134,9 @@ class Agent:
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         self._supervisor.start()
+
+    def _names(self) -> list[str]:
+        return [group.name for group in self.config.watch_groups]
 
     def _start_or_wait(self, name: str) -> None:
         """Where the disk is full or broken, the group starts when it is mended; all else goes on."""
@@ -237,11 +241,12 @@ class Agent:
         self._add(config, added)
         self.config = config
         for name in changed:
-            self._change(self.groups[name], config)
+            if not self._hurried:  # else the agent is about to end: the next start goes on in the new way
+                self._change(self.groups[name], config)
         for group in removed:
             self.taps.end("the group is no longer configured", group.config.name)
         self._leaving = removed
-        self._stop_groups(removed)
+        self._stop_groups(removed, 0.0 if self._hurried else None)
         self._leaving = []
         self.metrics.configure(*_labels(config))
         self.metrics.reloaded(True, time.time())
@@ -254,7 +259,12 @@ class Agent:
         )
 
     def hurry(self) -> None:
-        """Interrupt the drain of groups that a reload is removing. From any thread."""
+        """
+        The agent is about to end: a reload waits for no sink of what it removes or changes. From any thread.
+        """
+        self._hurried = True
+        for group in list(self.groups.values()):
+            group.hurry()
         for group in self._leaving:
             group.abort()
 

@@ -130,7 +130,7 @@ class Signals:
                 asked.set_exception(refused)
 
     def _reload_now(self) -> BridgeError | None:
-        """Reload. A signal to stop does not wait for brokers of groups that are removed."""
+        """Reload. A signal to stop does not wait for brokers of what is removed or changed."""
         if self._reload is None:
             return None
         reload, refused = self._reload, Future[BridgeError | None]()

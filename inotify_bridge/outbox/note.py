@@ -28,7 +28,7 @@ _PLACE: Final = 512
 _TIME_DIGITS: Final = 12
 
 
-Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "restored", "rolled_back"]
+Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "note_missing", "restored", "rolled_back"]
 """Why the epoch of a database that was opened cannot go on; empty: it can."""
 
 
@@ -82,7 +82,9 @@ class Note:
         """What the database says of itself, compared with this."""
         if not epoch:
             return "missing" if self.found else "new"
-        if not self.found or not self.fits():
+        if not self.found:
+            return "note_missing"
+        if not self.fits():
             return "restored"
         behind = self.facts.epoch != epoch or last_sequence < self.facts.sequence
         return "rolled_back" if behind else ""

@@ -26,6 +26,8 @@ PARKED_KIND: Final = "stream.event_parked"
 
 _REFUSED: Final = "sink does not take messages"
 _CHECK_SECONDS: Final = 1.0
+_HELD_SECONDS: Final = 0.1
+_CLOSE_AGAIN: Final = 0.5
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
@@ -42,6 +44,7 @@ class RelayStatus(NamedTuple):
         inflight: messages with the sink now.
         error: what keeps messages from being delivered, or empty.
         error_since: Unix seconds, or None.
+        asked_at: since when the sink connects or publishes, in seconds of `time.monotonic`; None: neither.
     """
 
     connected: bool
@@ -49,6 +52,7 @@ class RelayStatus(NamedTuple):
     inflight: int
     error: str
     error_since: float | None
+    asked_at: float | None = None
 
 
 class Limits(NamedTuple):
@@ -154,10 +158,12 @@ class Relay:
             self._offered.append((epoch, messages))
         self._news.set()
 
-    def rewind(self, position: Position) -> bool:
+    def rewind(self, position: Position, note: Callable[[], None]) -> bool:
         """
         Send everything after a position again. From then on nothing is acknowledged but what is sent again.
 
+        Args:
+            note: takes back what was acknowledged; called before anything is sent again.
         Returns:
             False where it has not been confirmed yet: it is going to be sent anyway.
         """
@@ -165,6 +171,7 @@ class Relay:
             if position >= self._status.position:
                 return False
             self._rewound = min(position, self._rewound or position)
+            note()
         self._news.set()
         return True
 
@@ -204,8 +211,10 @@ class Relay:
             return True
         self._thread.join(max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX)))
         if self._thread.is_alive():
-            self.abort()
-            self._thread.join(grace)
+            late = time.monotonic() + grace
+            while self._thread.is_alive() and time.monotonic() < late:
+                self.abort()  # more than once: a sink that just connects may take a close for an old one
+                self._thread.join(min(grace, _CLOSE_AGAIN))
         return not self._thread.is_alive()
 
     # On the relay's thread
@@ -249,8 +258,10 @@ class Relay:
         if self._guards.end is not None and isinstance(self._sink, Remembering):
             newest = self._sink.newest()
             if newest is not None and not _known(newest, reader, self._guards.end()):
-                self._guards.ahead(newest.epoch)
+                with self._guards.comparison.replacing():
+                    self._guards.ahead(newest.epoch)
         self._compared = True
+        self._guards.comparison.done(self._name)
 
     def _journal_failed(self, error: StoreError) -> None:
         """The journal cannot be read now. Raises the error where that will not change."""
@@ -266,10 +277,11 @@ class Relay:
             self._back_off()
 
     def _connect(self) -> None:
+        self._set(asked_at=time.monotonic())
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        self._set(connected=True)
+        self._set(connected=True, asked_at=None)
         if self._trouble.connecting or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
@@ -280,7 +292,7 @@ class Relay:
         self._sink.close()
         if self._status.connected:
             self._observer.connected(False)
-        self._set(connected=False)
+        self._set(connected=False, asked_at=None)
 
     def _turn(self, reader: Reader) -> None:
         """Send one batch, or wait for one."""
@@ -289,8 +301,11 @@ class Relay:
         stopping = self._stopping.is_set()
         self._go_back()
         epoch, batch = self._at_hand() or self._read(reader)
-        if batch:
-            self._deliver(epoch, batch)
+        free = self._guards.comparison.free(epoch, batch[0].sequence, len(batch)) if batch else 0
+        if free:
+            self._deliver(epoch, batch[:free])
+        elif batch:  # read again then: the epoch may be another one
+            self._guards.comparison.wait(_HELD_SECONDS)
         elif stopping:
             self._drained = True
         else:
@@ -423,7 +438,7 @@ class Relay:
 
     def _fly(self, count: int) -> None:
         self._observer.inflight(count)
-        self._set(inflight=count)
+        self._set(inflight=count, asked_at=time.monotonic() if count else None)
 
     def _set(self, **changes: Any) -> None:
         self._status = self._status._replace(**changes)

@@ -69,9 +69,10 @@ class Embedded:
             with error:
                 return error.code, error.read().decode()
 
-    def metric(self, name: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         """A metric of the group, without its prefix."""
-        return self.agent.registry.get_sample_value(f"inotify_bridge_{name}", {"watch_group": GROUP}) or 0.0
+        value = self.agent.registry.get_sample_value
+        return value(f"inotify_bridge_{name}", {"watch_group": GROUP, **labels}) or 0.0
 
     def arrivals(self) -> Arrivals:
         """What was published until now."""

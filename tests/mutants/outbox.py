@@ -64,7 +64,7 @@ def _rollback_unnoticed(patch: Patch) -> None:
     @patch.instead_of(Store, "_doubt")
     def doubt(original: Any, self: Any, existed: bool) -> str:
         said = str(original(self, existed))
-        return "" if said in ("restored", "rolled_back") else said
+        return "" if said in ("note_missing", "restored", "rolled_back") else said
 
 
 def _damaged_removed(patch: Patch) -> None:
