@@ -22,6 +22,7 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import StoreError
 
 _PLACE: Final = 512
@@ -170,15 +171,6 @@ def new_epoch(floors: Iterable[str]) -> str:
     floor = max((int(epoch[:_TIME_DIGITS], 16) for epoch in floors if epoch), default=0)
     milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
     return f"{milliseconds:0{_TIME_DIGITS}x}{secrets.token_hex(4)}"
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable. Raises: OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _packed(facts: Facts) -> bytes:
