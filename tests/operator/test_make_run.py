@@ -86,6 +86,29 @@ def state(process: int) -> str:
     return Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2][0]
 
 
+def test_ctrl_s_stops_what_it_prints_and_nothing_else(tmp_path: Path) -> None:
+    """
+    Ctrl-S holds up neither the other sink nor a reload, although each wants to print too, and SIGTERM ends
+    the agent when its time for the drain is over.
+    """
+    make_run(tmp_path)
+    (tmp_path / "data").mkdir()
+    with (tmp_path / "examples" / "run.yaml").open("a") as config:
+        config.write("shutdown_timeout: 1s\n")
+    with Terminal(in_shell(["bin/inotify-bridge", "run", "-c", "examples/run.yaml"]), tmp_path) as terminal:
+        terminal.wait_for("resync_completed")
+        process = terminal.agent()
+        terminal.press(b"\x13")
+        for number in (signal.SIGHUP, signal.SIGHUP):
+            os.kill(process, number)
+        (tmp_path / "data" / "late").touch()
+        eventually(lambda: "late" in journal(tmp_path), what="the event")
+        os.kill(process, signal.SIGTERM)
+        eventually(lambda: gone(process), within=60, what="its end")
+        assert "late" not in terminal.screen
+        assert "stream.stopped" in journal(tmp_path)
+
+
 def test_a_job_in_the_background_runs(tmp_path: Path) -> None:
     """`make run &` runs, and is not stopped for want of the terminal."""
     with Terminal(["bash", "--norc", "--noprofile", "-i"], tmp_path) as terminal:
