@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from inotify_bridge.errors import SinkUnavailable, StoreError
+from inotify_bridge.errors import SinkGone, SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
 from inotify_bridge.outbox.relay_ports import Guards, Recorder, RelayObserver
 from inotify_bridge.outbox.trouble import Trouble
@@ -123,6 +123,7 @@ class Relay:
         self._status = RelayStatus(False, position, 0, "", None)
         self._drained = False
         self._hurried = False
+        self._gone = False
         self._pause = limits.first_pause
         self._trouble = Trouble(_log, self._fields)
         self._was_connected = False
@@ -183,7 +184,8 @@ class Relay:
 
     def stop(self, deadline: float) -> None:
         """
-        Deliver what the journal holds now, then close the sink and end. Returns at once; `join` waits.
+        Deliver what the journal holds now, then close the sink and end; a sink that has gone for good is not
+        waited for. Returns at once; `join` waits.
 
         Args:
             deadline: in seconds of `time.monotonic`; what is not confirmed by then stays in the outbox.
@@ -244,6 +246,7 @@ class Relay:
             while not self._over():
                 self._turn(reader)
         except SinkUnavailable as error:
+            self._gone = isinstance(error, SinkGone)
             self._lost(error.reason, str(error), "sink unavailable")
         except StoreError as error:
             self._journal_failed(error)
@@ -433,8 +436,8 @@ class Relay:
             self._pause = self._limits.first_pause
 
     def _over(self) -> bool:
-        late = self._stopping.is_set() and time.monotonic() >= self._deadline
-        return self._drained or self._aborted.is_set() or late
+        hopeless = self._gone or time.monotonic() >= self._deadline
+        return self._drained or self._aborted.is_set() or (self._stopping.is_set() and hopeless)
 
     def _fly(self, count: int) -> None:
         self._observer.inflight(count)
