@@ -58,7 +58,7 @@ def test_quiet_run(recording: Recording, broker: MemoryBroker, sink: MemorySink)
         recording.commit(sent[start : start + 500])
     recording.confirmed(5000)
     assert broker.messages == sent
-    assert watcher.acked_sequences == list(range(1, 5001))
+    eventually(lambda: watcher.acked_sequences == list(range(1, 5001)), what="the observer hears of all")
     assert (watcher.sent_messages, watcher.retries, watcher.errors) == (5000, 0, [])
     assert watcher.sent_bytes == sum(len(message.body) for message in sent)
     assert (watcher.ups, watcher.connections) == ([True], 1)
@@ -103,7 +103,7 @@ def test_nack_goes_back(recording: Recording, broker: MemoryBroker, sink: Memory
     assert_go_back_n(sequences(broker), 1, 10)
     assert watcher.errors == ["nacked", "nacked"]
     assert watcher.retries == 14
-    assert watcher.acked_sequences == list(range(1, 11))
+    eventually(lambda: watcher.acked_sequences == list(range(1, 11)), what="the observer hears of all")
 
 
 def test_watermark_never_passes_a_hole(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
