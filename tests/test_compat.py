@@ -1,0 +1,196 @@
+"""The distributions of compat/: what `import pyinotify` finds, and what pip makes of their metadata."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from tests.cli.running import Running
+from tests.interpreters import VERSIONS, Environment
+
+ROOT = Path(__file__).parents[1]
+THIS = f"{sys.version_info.major}.{sys.version_info.minor}"
+OURS = "import pyinotify, inotify_bridge.pyinotify as ours; print(pyinotify is ours)"
+STAND_IN = """
+[build-system]
+requires = ["hatchling"]
+build-backend = "hatchling.build"
+[project]
+name = "{name}"
+version = "{version}"
+dependencies = {dependencies}
+"""
+
+
+class Wheels(NamedTuple):
+    """Built from this tree; and the stand-ins `original` and `program`, in a directory as an index."""
+
+    bridge: Path
+    compat: Path
+    named: Path
+    original: Path
+    program: Path
+
+
+@pytest.fixture(scope="module")
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> Wheels:
+    """All of them, built without network."""
+    pytest.importorskip("hatchling", reason="hatchling is not installed: `make check` installs it")
+    place, index = tmp_path_factory.mktemp("wheels"), tmp_path_factory.mktemp("index")
+    original = stand_in(tmp_path_factory.mktemp("original"), "pyinotify", "0.9.6", [])
+    program = stand_in(tmp_path_factory.mktemp("program"), "program", "1", ["pyinotify>=0.9.6"])
+    return Wheels(
+        bridge=build(ROOT, place),
+        compat=build(ROOT / "compat", place),
+        named=build(ROOT / "compat" / "as-pyinotify", place),
+        original=build(original, index),
+        program=build(program, index),
+    )
+
+
+def stand_in(place: Path, name: str, version: str, dependencies: list[str]) -> Path:
+    """A project with one module that cannot be imported, as pyinotify 0.9.6 cannot since Python 3.12."""
+    text = STAND_IN.format(name=name, version=version, dependencies=dependencies)
+    (place / "pyproject.toml").write_text(text)
+    (place / f"{name}.py").write_text("import gone_from_the_standard_library\n")
+    return place
+
+
+def build(source: Path, place: Path) -> Path:
+    """Build the wheel of a project."""
+    before = set(place.iterdir())
+    call = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(place)]
+    subprocess.run(call, cwd=source, check=True, capture_output=True, timeout=100)
+    (made,) = set(place.iterdir()) - before
+    return made
+
+
+@pytest.fixture
+def environment(tmp_path: Path) -> Environment:
+    """An empty one, of the Python that runs the suite."""
+    return Environment(tmp_path / "venv", THIS)
+
+
+@pytest.fixture(scope="module", params=VERSIONS)
+def installed(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, wheels: Wheels
+) -> Environment:
+    """The bridge and the module, with none of the bridge's dependencies, on each Python that is here."""
+    environment = Environment(tmp_path_factory.mktemp("installed") / "venv", request.param)
+    environment.install(wheels.bridge, wheels.compat)
+    return environment
+
+
+def test_one_module(installed: Environment) -> None:
+    """`pyinotify` is the façade's module object: what is assigned to one is seen by the other."""
+    assert installed.run(OURS) == "True\n"
+    code = "import pyinotify, inotify_bridge.pyinotify as ours; pyinotify.log = 7; print(ours.log)"
+    assert installed.run(code) == "7\n"
+
+
+def test_standard_library_alone(installed: Environment) -> None:
+    """The module is imported where nothing but the bridge is installed, and a watch works there."""
+    code = (
+        "import os, pyinotify\n"
+        "manager = pyinotify.WatchManager()\n"
+        "print(manager.add_watch('/', pyinotify.IN_CREATE))\n"
+        "manager.close()\n"
+    )
+    assert installed.run(code) == "{'/': 1}\n"
+
+
+def test_ways_of_importing(installed: Environment) -> None:
+    """A star import gives the public names; `from pyinotify import pyinotify` fails as programs expect."""
+    names = "print(Notifier.__name__, WatchManager.__name__, IN_CREATE, ALL_EVENTS)"
+    assert installed.run(f"from pyinotify import *; {names}") == "Notifier WatchManager 256 4095\n"
+    code = (
+        "try:\n    from pyinotify import pyinotify\n"
+        "except ImportError:\n    import pyinotify\n"
+        "print(pyinotify.__version__)"
+    )
+    assert installed.run(code) == "0.9.6\n"
+
+
+def test_the_command_line(installed: Environment, tmp_path: Path) -> None:
+    """`python -m pyinotify` tells what happens in a directory until Ctrl-C, and ends with 0."""
+    inbox = tmp_path / "inbox"
+    inbox.mkdir()
+    program = [str(installed.python), "-I", "-m", "pyinotify"]
+    with Running("-f", "-v", "-e", "IN_CREATE", inbox, directory=tmp_path, program=program) as child:
+        child.wait_for(lambda: "Start monitoring" in child.err, "its begin")
+        (inbox / "a").touch()
+        child.wait_for(lambda: "pathname=" in child.out, "the event")
+        ended = child.end(signal.SIGINT)
+    assert ended.code == 0
+    assert f"maskname=IN_CREATE name=a path={inbox} pathname={inbox}/a" in ended.out
+
+
+@pytest.fixture(scope="module")
+def named(tmp_path_factory: pytest.TempPathFactory, wheels: Wheels) -> Environment:
+    """The bridge and the wheel named pyinotify, and a program that requires pyinotify."""
+    environment = Environment(tmp_path_factory.mktemp("named") / "venv", THIS)
+    environment.install(wheels.bridge, wheels.named, wheels.program)
+    return environment
+
+
+def test_the_wheel_named_pyinotify_holds_the_same(named: Environment) -> None:
+    """It installs the same module, under a name and version that programs find."""
+    assert named.run(OURS) == "True\n"
+    version = "from importlib.metadata import version; print(version('pyinotify'))"
+    assert named.run(version) == "0.9.6+inotify.bridge\n"
+
+
+def test_what_its_version_satisfies(named: Environment) -> None:
+    """Pip finds every requirement satisfied that 0.9.6 would satisfy, but `===0.9.6`; and no later one."""
+    named.install(*(f"pyinotify{each}" for each in (">=0.9.6", "==0.9.6", "~=0.9.6", "<=0.9.6", "<0.9.7")))
+    for each in (">0.9.6", "===0.9.6"):
+        done = named.pip("install", "--no-index", "--no-deps", f"pyinotify{each}")
+        assert f"satisfies the requirement pyinotify{each}" in done.stderr
+
+
+def test_a_program_that_requires_it(named: Environment, wheels: Wheels) -> None:
+    """Beside the wheel named pyinotify a program has what it requires, and an upgrade changes nothing."""
+    assert "program" not in named.pip("check").stdout
+    named.install("--find-links", wheels.original.parent, "--upgrade", "pyinotify")
+    assert named.run(OURS) == "True\n"
+
+
+def test_it_takes_the_place_of_the_original(environment: Environment, wheels: Wheels) -> None:
+    """Where the original is installed, pip takes it away for the wheel named pyinotify."""
+    environment.install(wheels.original)
+    environment.install(wheels.bridge, wheels.named)
+    assert environment.run(OURS) == "True\n"
+
+
+def test_an_index_that_has_both(environment: Environment, wheels: Wheels) -> None:
+    """Of the original and the wheel named pyinotify in one place pip chooses the latter."""
+    environment.install(wheels.bridge)
+    places = ("--find-links", wheels.named.parent, "--find-links", wheels.original.parent)
+    environment.install(*places, "pyinotify>=0.9.6")
+    assert environment.run(OURS) == "True\n"
+
+
+def test_what_the_module_alone_cannot_do(environment: Environment, wheels: Wheels) -> None:
+    """Beside the module alone pip writes the original over it, for a program that requires pyinotify."""
+    environment.install(wheels.bridge, wheels.compat)
+    environment.install(wheels.program)
+    assert "program 1 requires pyinotify, which is not installed." in environment.pip("check").stdout
+    done = environment.pip("install", "--no-index", "--find-links", wheels.original.parent, "program")
+    assert done.returncode == 0, done.stderr
+    with pytest.raises(AssertionError, match="gone_from_the_standard_library"):
+        environment.run("import pyinotify")
+
+
+def test_uninstalling_the_original_afterwards(environment: Environment, wheels: Wheels) -> None:
+    """Uninstalling the original after the module was installed takes the module away."""
+    environment.install(wheels.original)
+    environment.install(wheels.bridge, wheels.compat)
+    assert environment.run(OURS) == "True\n"
+    assert environment.pip("uninstall", "-y", "pyinotify").returncode == 0
+    found = environment.run("import importlib.util; print(importlib.util.find_spec('pyinotify'))")
+    assert found == "None\n"
