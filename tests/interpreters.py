@@ -7,9 +7,11 @@ import os
 import shutil
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import pip
 import pytest
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -38,7 +40,7 @@ def _is(path: Path, version: str) -> bool:
 
 class Environment:
     """
-    A virtual environment without pip; the suite's pip installs into it, never from an index.
+    A virtual environment without pip.
 
     Raises:
         pytest.skip.Exception: there is no such Python here.
@@ -50,33 +52,27 @@ class Environment:
             pytest.skip(f"Python {version} is not installed")
         subprocess.run([found, "-m", "venv", "--without-pip", place], check=True)
         self.python = place / "bin" / "python"
+        self.packages = place / "lib" / f"python{version}" / "site-packages"
+
+    def unpack(self, *wheels: Path) -> None:
+        """Put in what wheels hold: all that an installer does but for scripts."""
+        for wheel in wheels:
+            zipfile.ZipFile(wheel).extractall(self.packages)
 
     def pip(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Call pip for this environment, whatever the configuration of this machine's pip says."""
-        call = [
-            sys.executable,
-            "-m",
-            "pip",
-            "--isolated",
-            "--disable-pip-version-check",
-            "--python",
-            self.python,
-        ]
-        return subprocess.run([*call, *arguments], capture_output=True, text=True, timeout=100, check=False)
+        """Call the suite's pip in this environment, which is of the same Python."""
+        program = Path(pip.__file__).parent
+        call = [self.python, program, "--isolated", "--disable-pip-version-check", *arguments]
+        return subprocess.run(call, capture_output=True, text=True, timeout=100, check=False)
 
     def install(self, *wheels: str | Path) -> None:
-        """Install wheels, without what they depend on."""
+        """Have pip install wheels, without what they depend on and without an index."""
         done = self.pip("install", "--no-index", "--no-deps", "--no-compile", *wheels)
         assert done.returncode == 0, done.stderr
 
     def run(self, code: str) -> str:
         """What a program prints that sees this environment alone; a warning ends it."""
-        done = subprocess.run(
-            [self.python, "-I", "-W", "error", "-c", code],
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
+        call = [self.python, "-I", "-W", "error", "-c", code]
+        done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout
