@@ -31,7 +31,7 @@ from tests.documents import PROGRAM, Block, blocks, commands, environment, match
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
-DOCUMENTS = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")])
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("compat/*.md")])
 LANGUAGES = {"sh", "console", "json", "yaml", "python", ""}
 
 
