@@ -62,7 +62,7 @@ class Environment:
     def pip(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
         """Call the suite's pip in this environment, which is of the same Python."""
         program = Path(pip.__file__).parent
-        call = [self.python, program, "--isolated", "--disable-pip-version-check", *arguments]
+        call = [str(self.python), str(program), "--isolated", "--disable-pip-version-check", *arguments]
         return subprocess.run(call, capture_output=True, text=True, timeout=100, check=False)
 
     def install(self, *wheels: str | Path) -> None:
@@ -72,7 +72,7 @@ class Environment:
 
     def run(self, code: str) -> str:
         """What a program prints that sees this environment alone; a warning ends it."""
-        call = [self.python, "-I", "-W", "error", "-c", code]
+        call = [str(self.python), "-I", "-W", "error", "-c", code]
         done = subprocess.run(call, capture_output=True, text=True, timeout=60, check=False)
         assert done.returncode == 0, done.stderr
         return done.stdout

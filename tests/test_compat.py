@@ -115,9 +115,9 @@ def test_the_command_line(installed: Environment, tmp_path: Path) -> None:
     """`python -m pyinotify` tells what happens in a directory until Ctrl-C, and ends with 0."""
     inbox = tmp_path / "inbox"
     inbox.mkdir()
-    program = [str(installed.python), "-I", "-m", "pyinotify"]
-    with Running("-f", "-v", "-e", "IN_CREATE", inbox, directory=tmp_path, program=program) as child:
-        child.wait_for(lambda: "Start monitoring" in child.err, "its begin")
+    program = [str(installed.python), "-I", "-W", "error", "-m", "pyinotify"]
+    with Running("-f", "-e", "IN_CREATE", inbox, directory=tmp_path, program=program) as child:
+        child.wait_for(child.watches, "its watch")
         (inbox / "a").touch()
         child.wait_for(lambda: "pathname=" in child.out, "the event")
         ended = child.end(signal.SIGINT)

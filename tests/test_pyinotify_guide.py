@@ -7,13 +7,15 @@ import re
 import signal
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 
 from inotify_bridge import pyinotify
+from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.events.event import KINDS
 from tests.cli.running import Running
 from tests.documents import Block, Command, blocks, commands, environment, matches, shell
 
@@ -58,15 +60,6 @@ def place(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def watches(pid: int) -> int:
-    """How many inotify watches a process has, as the kernel tells it."""
-    found = 0
-    for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        with suppress(FileNotFoundError):  # closed meanwhile
-            found += path.read_text().count("inotify wd:")
-    return found
-
-
 def same(printed: list[str], expected: list[str]) -> bool:
     """Whether it is what the page shows, line by line."""
     return len(printed) == len(expected) and all(map(matches, printed, expected))
@@ -79,7 +72,7 @@ def test_programs(scene: Scene, place: Path) -> None:
     environ = environment(PYTHONPATH=f"{ROOT / 'compat'}:{ROOT}", PYTHONUNBUFFERED="1")
     start = ["bash", "-c", f"exec {line(scene)}"]
     with Running(directory=place, program=start, environ=environ) as child:
-        child.wait_for(lambda: watches(child.process.pid), "its watch")
+        child.wait_for(child.watches, "its watch")
         # Stopped meanwhile: what it then finds is complete, and nothing is told twice.
         child.process.send_signal(signal.SIGSTOP)
         for command in commands(scene.beside):
@@ -133,11 +126,18 @@ def piped(scene: Scene, place: Path) -> Iterator[tuple[Running, Callable[[], lis
 
 
 def test_names_that_the_page_tells() -> None:
-    """Every flag, class and handler's method that the page names is one of the module."""
+    """Every flag, class and function that the page names is one of the module."""
     flags = set(re.findall(r"\bIN_[A-Z_]+", TEXT))
     assert {name for name in flags if not hasattr(pyinotify, name)} <= {"IN_CLOSE", "IN_MOVED", "IN_MOVE"}
     named = set(re.findall(r"pyinotify\.([A-Za-z_]+)", TEXT)) - {"md", "py"}
     assert {name for name in named if not hasattr(pyinotify, name)} == set()
+
+
+def test_names_of_the_bridge() -> None:
+    """Every event and every key of a configuration that the page names is one that there is."""
+    assert set(re.findall(r"`((?:file|directory|stream)\.[a-z_]+)`", TEXT)) <= KINDS
+    keys = set(re.findall(r"`([a-z_]+): ", TEXT))
+    assert {"paths", "kinds", "state"} <= keys <= set(WatchGroup.model_fields) | set(Config.model_fields)
 
 
 def test_the_way_to_go_is_in_the_first_lines() -> None:
