@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Standard input of pip and the suite is empty: nothing here ever asks a question.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard inotify_bridge tests benchmarks)
+CODE := $(wildcard inotify_bridge tests benchmarks compat)
 # Tests wait more than they compute; each job starts brokers of its own, of a gigabyte together.
 JOBS ?= 2
 

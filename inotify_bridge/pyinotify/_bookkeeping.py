@@ -249,12 +249,12 @@ _new = Event.__new__
 
 
 def _contents(path: str, manager: WatchManager, report_all: bool) -> Iterator[tuple[str, int]]:
-    """Names in a directory that are not watched, or all, with the mask of their creation."""
+    """Names in a directory that are to be told, with the mask of their creation."""
     with os.scandir(path) as entries:
         found = list(entries)
-    watched: set[str] = set()
-    if found and not report_all:
-        watched = {watch.path for watch in list(manager.watches.values())}
+    # What is watched was told of, unless it moved in during the walk of `rec`, which met it then.
+    known = manager.watches.values() if found and not report_all else ()
+    watched = {watch.path for watch in list(known)}
     for entry in found:
         if os.path.normpath(entry.path) in watched:
             continue
