@@ -138,7 +138,9 @@ class Ground:
         return False
 
     def restore_database(self) -> None:
-        """The copy takes the place of what is there, in the same file."""
+        """The copy takes the place of what is there, in the same file; a full directory stays full."""
+        full = (self._inside / "filler").exists()
+        self.free_state()
         # Room first: the file system is small, and what is there may have grown since the copy.
         for file in self._database():
             if file.suffix == ".db":
@@ -148,6 +150,8 @@ class Ground:
         for name, content in self._kept.items():
             (self._inside / name).write_bytes(content)
         self._kept = {}
+        if full:
+            self.fill_state()
 
     @property
     def _inside(self) -> Path:
