@@ -24,10 +24,11 @@ import pyinotify
 
 SECONDS = 60.0
 _TIDY = (
+    (re.compile(r"<function .*? at 0x[0-9a-f]+>"), "<function>"),
     (re.compile(r"0x[0-9a-f]{6,}>"), "ADDRESS>"),
-    (re.compile(r"<(function|bound method|built-in)[^>]*>+"), "<function>"),
     (re.compile(r"ElapsedTime=\d+sec"), "ElapsedTime=Nsec"),
     (re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "), "[TIME "),
+    (re.compile(r"Traceback \(most recent call last\):\n(?: .*\n)+"), "Traceback\n"),
 )
 
 Script = Callable[["Scene"], None]
@@ -93,8 +94,7 @@ class Scene:
         shown = {name: value for name, value in values.items() if not callable(value)}
         if "cookie" in shown:
             shown["cookie"] = self.pair(shown["cookie"])
-        text = re.sub(r"cookie=(\d+)", lambda found: f"cookie={self.pair(int(found[1]))}", str(event))
-        self.add("event", by=by, type=type(event).__name__, str=text, **shown)
+        self.add("event", by=by, type=type(event).__name__, str=str(event), **shown)
 
     def pair(self, cookie: int) -> str:
         """Cookies are told apart, not compared: the kernel counts them for the whole machine."""
@@ -123,6 +123,7 @@ class Scene:
             return [self.tidy(one) for one in value]
         text = value if isinstance(value, str) else repr(value)
         text = text.encode("utf-8", "backslashreplace").decode().replace(self.directory, "<T>")
+        text = re.sub(r"cookie=(\d+)", lambda found: f"cookie={self.pair(int(found[1]))}", text)
         for pattern, instead in _TIDY:
             text = pattern.sub(instead, text)
         return text

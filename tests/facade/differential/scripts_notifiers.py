@@ -227,8 +227,14 @@ def read_freq_gathers(scene: Scene) -> None:
 
 def threaded(scene: Scene, **options):
     """A ThreadedNotifier that records, and a function that waits until a file's event was handled."""
+    class NotOfTheEnd(type(scene.recorder())):
+        """Whether IGNORED of a removed watch is heard depends, in the original, on who is first."""
+
+        def process_IN_IGNORED(self, event) -> None:
+            pass
+
     manager = pyinotify.WatchManager()
-    notifier = pyinotify.ThreadedNotifier(manager, scene.recorder(), **options)
+    notifier = pyinotify.ThreadedNotifier(manager, NotOfTheEnd(scene=scene), **options)
 
     def seen(name: str) -> None:
         scene.wait(lambda: any(one.get("name") == name for one in list(scene.records)), name)
