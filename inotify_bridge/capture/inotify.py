@@ -59,7 +59,7 @@ def records(data: bytes) -> list[Record]:
 
 
 def create(flags: int) -> int:
-    """A new instance's descriptor, with `flags` of inotify_init1(2). Raises OSError: EMFILE, ENFILE, ENOMEM."""
+    """A new instance's descriptor, with `flags` of inotify_init1(2). Raises OSError."""
     return _checked(_libc.inotify_init1(flags), "inotify_init1")
 
 

@@ -8,9 +8,9 @@ A drop-in for pyinotify 0.9.6: the same names, signatures and behaviour, on toda
     manager.add_watch("/tmp", pyinotify.ALL_EVENTS, rec=True, auto_add=True)
     notifier.loop()
 
-This is one module to its users: `log`, `output_format` and `COMPATIBILITY_MODE` may be assigned, and everything looks
-them up here when it needs them. What it does better than the original stands in docs/pyinotify.md.
-"""
+To its users this is one module: `log`, `output_format` and `COMPATIBILITY_MODE` may be assigned, and
+everything looks them up here when it needs them. What it does better than the original stands in
+docs/pyinotify.md."""
 
 # The modules are names of the original too: a program that imports * has them.
 import array as array
@@ -59,6 +59,7 @@ from inotify_bridge.capture.constants import IN_UNMOUNT as IN_UNMOUNT
 from inotify_bridge.pyinotify._async import AsyncioNotifier as AsyncioNotifier
 from inotify_bridge.pyinotify._async import AsyncNotifier as AsyncNotifier
 from inotify_bridge.pyinotify._async import TornadoAsyncNotifier as TornadoAsyncNotifier
+from inotify_bridge.pyinotify._async import asyncore as asyncore
 from inotify_bridge.pyinotify._bookkeeping import _SysProcessEvent as _SysProcessEvent
 from inotify_bridge.pyinotify._cli import command_line as command_line
 from inotify_bridge.pyinotify._errors import InotifyBindingNotFoundError as InotifyBindingNotFoundError
@@ -116,14 +117,15 @@ log = logger_init()
 
 
 def compatibility_mode() -> None:
-    """For programs of version 0.7: flags are also attributes of `EventsCodes`, and events have their old names."""
-    global COMPATIBILITY_MODE
+    """For programs of version 0.7: give `EventsCodes` its flags, and events their old attributes too."""
+    global COMPATIBILITY_MODE  # noqa: PLW0603 - programs look here whether it is on
     COMPATIBILITY_MODE = True
-    for name, value in EventsCodes.ALL_FLAGS.items():
-        setattr(EventsCodes, name, value)
+    for flag, value in EventsCodes.ALL_FLAGS.items():
+        setattr(EventsCodes, flag, value)
 
 
-# What else `import *` of the original gives: what its loops leave behind, and the C binding that it looked for.
+# What else `import *` of the original gives: what its loops leave behind, the C binding that it looks for,
+# and asyncore, None where there is none.
 inotify_syscalls = None
 flagc, valc = "SPECIAL_FLAGS", EventsCodes.SPECIAL_FLAGS
 name, val = "IN_ONESHOT", IN_ONESHOT

@@ -17,6 +17,8 @@ try:
 except ImportError:  # left the standard library with Python 3.12
     asyncore = None  # type: ignore[assignment]
 
+__all__ = ["AsyncNotifier", "AsyncioNotifier", "TornadoAsyncNotifier", "asyncore"]
+
 
 class _Driven(Notifier):
     """Reads and processes when the event loop says that something is there."""
@@ -143,7 +145,7 @@ else:
 
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             raise ImportError(
-                "AsyncNotifier needs asyncore, which left the standard library with Python 3.12: install pyasyncore,"
-                " or use AsyncioNotifier or ThreadedNotifier",
+                "AsyncNotifier needs asyncore, which left the standard library with Python 3.12: install"
+                " pyasyncore, or use AsyncioNotifier or ThreadedNotifier",
                 name="asyncore",
             )

@@ -1,4 +1,4 @@
-"""What a notifier does with a raw event before its handler: follow moves, add new directories, make the event."""
+"""What is done with a raw event before its handler: follow moves, add new directories, make the event."""
 
 from __future__ import annotations
 
@@ -50,8 +50,8 @@ class _SysProcessEvent(_ProcessEvent):
         # Cookie to source path, and source path to destination; each with the time, oldest first.
         self._mv_cookie: dict[int, tuple[str, float]] = {}
         self._mv: dict[str, tuple[str, float]] = {}
-        # What was told of new directories by a look into them: (wd, name) to the last read in which the kernel may
-        # tell the same, and whether the made-up event has been delivered.
+        # What was told of new directories by a look into them: (wd, name) to the last read in which the
+        # kernel may tell the same, and whether the made-up event has been delivered.
         self.told: dict[tuple[int, str], tuple[int, bool]] = {}
         self.by_mask: dict[int, Callable[[_RawEvent], Event]] = {
             IN_CREATE | IN_ISDIR: self.process_IN_CREATE,
@@ -119,12 +119,25 @@ class _SysProcessEvent(_ProcessEvent):
                     other.path = os.path.join(destination[0], other.path[len(above) :])
         else:
             module.log.error(
-                "The pathname '%s' of this watch %s has probably changed and couldn't be updated, so it cannot be"
-                " trusted anymore. To fix this error move directories/files only between watched parents"
-                " directories, in this case e.g. put a watch on '%s'.",
-                watch.path,
-                watch,
-                os.path.normpath(os.path.join(watch.path, os.path.pardir)),
+                "The pathname '%s' of this watch %s has probably changed and couldn't be updated, so it"
+                " cannot be trusted anymore. To fix this error
+                move
+               
+                directories/files
+               
+               
+                only
+               
+               
+               
+                between
+              
+                
+               
+                  watched parents" " directories, in this case e.g. put a watch on '%s'.",
+               
+               
+                watch.path, watch, os.path.normpath(os.path.join(watch.path, os.path.pardir)),
             )
             if not watch.path.endswith(UNKNOWN_PATH):
                 watch.path += UNKNOWN_PATH

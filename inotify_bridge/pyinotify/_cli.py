@@ -58,9 +58,7 @@ def _parser() -> optparse.OptionParser:
     parser.add_option("-s", "--stats", help="Print counts of events instead of events", **switch)
     parser.add_option("-V", "--version", help="Print the version", **switch)
     parser.add_option("-f", "--raw-format", help="Print without colours", **switch)
-    parser.add_option(
-        "-c", "--command", metavar="CMD", help="Start this shell command after each batch of events"
-    )
+    parser.add_option("-c", "--command", metavar="CMD", help="Start this command after each batch")
     return parser
 
 

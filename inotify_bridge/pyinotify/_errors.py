@@ -39,8 +39,8 @@ class WatchManagerError(Exception):
     """
     A watch could not be added, changed or removed, and `quiet` was false.
 
-    `wmd` is what the call had done so far: path to watch descriptor for `add_watch`, watch descriptor to success
-    for the others.
+    `wmd` is what the call had done so far: path to watch descriptor for `add_watch`, watch descriptor to
+    whether that went well for the others.
     """
 
     def __init__(self, msg: str, wmd: dict[str, int] | dict[int, bool]) -> None:

@@ -30,7 +30,7 @@ def pathname(path: str, name: str) -> str:
 
 
 def _prefix(path: str) -> str:
-    """What stands before a name in the absolute `path`; empty where `path` depends on the working directory."""
+    """What stands before a name in the absolute `path`; empty for a relative one: it can change."""
     if not os.path.isabs(path):
         return ""
     if len(_PREFIXES) >= _MOST_PREFIXES:
@@ -90,9 +90,9 @@ class Event(_Event):
     """
     What a handler is called with. It takes further attributes.
 
-    `raw` gives the attributes; `maskname` follows from `mask`, and `pathname` from `path` and `name` where both are
-    there. An overflow of the kernel's queue has `mask` and `maskname` only; `cookie` is there for moves, and
-    `src_pathname` for IN_MOVED_TO whose source is known.
+    `raw` gives the attributes; `maskname` follows from `mask`, and `pathname` from `path` and `name` where
+    both are there. An overflow of the kernel's queue has `mask` and `maskname` only; `cookie` is there for
+    moves, and `src_pathname` for IN_MOVED_TO whose source is known.
 
     Raises:
         KeyError: `mask` is no single event.

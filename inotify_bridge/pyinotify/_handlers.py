@@ -77,7 +77,7 @@ class ProcessEvent(_ProcessEvent):
         """For subclasses: take the keyword arguments of the constructor, by any signature."""
 
     def __call__(self, event: Event) -> Any:
-        """Call `pevent`, then, unless it returned something true, the method that the event's name chooses."""
+        """Call `pevent`, then, unless that returned something true, the method named after the event."""
         if self.pevent is not None and self.pevent(event):
             return None
         return _ProcessEvent.__call__(self, event)

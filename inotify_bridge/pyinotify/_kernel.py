@@ -35,28 +35,28 @@ class INotifyWrapper:
         try:
             return inotify.create(os.O_CLOEXEC)
         except OSError as error:
-            return self._refused(error)
+            return self._refused(error.errno)
 
     def inotify_add_watch(self, fd: int, pathname: str, mask: int) -> int:
         """The number of the watch, or -1."""
+        path = os.fsencode(pathname)
+        if b"\0" in path:  # the system call would end the path there, and watch something else
+            return self._refused(errno.EINVAL)
         try:
-            path = os.fsencode(pathname)
-            if b"\0" in path:  # the system call would end the path there, and watch something else
-                raise OSError(errno.EINVAL, os.strerror(errno.EINVAL))
             return inotify.add_watch(fd, path, mask)
         except OSError as error:
-            return self._refused(error)
+            return self._refused(error.errno)
 
     def inotify_rm_watch(self, fd: int, wd: int) -> int:
         """0, or -1."""
         try:
             inotify.remove_watch(fd, wd)
         except OSError as error:
-            return self._refused(error)
+            return self._refused(error.errno)
         return 0
 
-    def _refused(self, error: OSError) -> int:
-        self._errno = error.errno
+    def _refused(self, code: int | None) -> int:
+        self._errno = code
         return -1
 
 

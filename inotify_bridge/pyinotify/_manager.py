@@ -30,8 +30,8 @@ class WatchManager:
 
     Args:
         exclude_filter: true for paths that get no watch; a call's own filter comes in its place.
-        report_all: with `auto_add`, also tell by IN_CREATE events what is already in a directory that was moved
-            in, entries of every type, and each entry once where that can be known. False is what pyinotify does.
+        report_all: with `auto_add`, also tell by IN_CREATE what is in a directory that was moved in, entries
+            of every type, and each entry once where that can be known. False is what pyinotify does.
 
     Raises:
         OSError: the kernel gives no instance (fs.inotify.max_user_instances).
@@ -171,7 +171,7 @@ class WatchManager:
         return glob.iglob(path) if do_glob else [path]
 
     def __walk_rec(self, top: str, rec: bool) -> Iterator[str]:
-        """`top`, and with `rec` all directories below, each before its own are looked for: so none is missed."""
+        """`top`, and with `rec` all directories below; each is given before it is listed."""
         waiting = [top]
         if not rec or os.path.islink(top) or not os.path.isdir(top):
             yield from waiting

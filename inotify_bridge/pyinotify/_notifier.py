@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
@@ -18,13 +19,15 @@ from inotify_bridge.pyinotify._bookkeeping import _SysProcessEvent, made
 from inotify_bridge.pyinotify._errors import NotifierError
 from inotify_bridge.pyinotify._events import _RawEvent, text
 from inotify_bridge.pyinotify._handlers import Handler, PrintAllEvents
+from inotify_bridge.pyinotify._kernel import ProcINotify
 from inotify_bridge.pyinotify._manager import WatchManager
 from inotify_bridge.pyinotify._watches import Watch
 
-# How many handlers are called between two looks at the kernel's queue, and from which length of that on it is
-# emptied into memory, up to how much: what is beyond stays in the kernel, and overflows there as it always did.
+# How many handlers are called between two looks at the kernel's queue, how long that may be before it is
+# emptied into memory (bytes per event that it can hold: about a quarter of it), and how much is taken in all:
+# what is beyond stays in the kernel, and overflows there as it always did.
 EVENTS_PER_LOOK = 16
-READ_AHEAD_FROM_BYTES = 64 * 1024
+READ_AHEAD_BYTES_PER_EVENT = 8
 READ_AHEAD_AT_MOST_BYTES = 64 * 1024 * 1024
 
 Callback: TypeAlias = Callable[[Any], object]
@@ -34,8 +37,8 @@ class Notifier:
     """
     Reads events of a manager's watches and calls handlers with them, in the caller's thread.
 
-    Nothing is read before `read_events` is called, so that the descriptor can be polled by anything. Only `loop`,
-    which polls by itself, empties a kernel queue that fills while handlers run; batches and order stay the same.
+    Nothing is read before `read_events` is called, so that the descriptor can be polled by anything. Only
+    `loop`, which polls by itself, empties a kernel queue that fills while handlers run. The order stays.
 
     Args:
         watch_manager: whose events these are; closed by `stop`.
@@ -72,7 +75,7 @@ class Notifier:
         # stop() may come from any thread and from a signal handler.
         self._ending = threading.RLock()
         self._looping: int | None = None
-        self._reads_ahead = False
+        self._read_ahead_from = 0
         self._wake = -1
 
     def append_event(self, event: _RawEvent) -> None:
@@ -84,7 +87,7 @@ class Notifier:
         return self._default_proc_fun
 
     def coalesce_events(self, coalesce: bool = True) -> None:
-        """Queue an event only if no equal one was read since `process_events` was last through; or stop that."""
+        """Queue an event only if no equal one was read since `process_events` was through; or end that."""
         self._coalesce = coalesce
         if not coalesce:
             self._eventset.clear()
@@ -110,7 +113,7 @@ class Notifier:
 
     def read_events(self) -> None:
         """
-        Queue everything that the kernel holds now; nothing if that is nothing or fewer bytes than `threshold`.
+        Queue everything that the kernel holds now, unless that is nothing or less than `threshold`.
 
         Raises:
             NotifierError: it cannot be read.
@@ -161,7 +164,7 @@ class Notifier:
         """
         while self._eventq:
             self._process(EVENTS_PER_LOOK)
-            if self._reads_ahead:
+            if self._read_ahead_from:
                 self._read_ahead()
         self._sys_proc_fun.cleanup()
         if self._coalesce:
@@ -202,13 +205,13 @@ class Notifier:
         """Take a kernel queue that has filled while handlers ran: the next reads get it from here."""
         fd = self._fd
         if fd is not None and self._ahead_bytes < READ_AHEAD_AT_MOST_BYTES:
-            data = _waiting(fd, max(READ_AHEAD_FROM_BYTES, self._threshold))
+            data = _waiting(fd, self._read_ahead_from)
             if data:
                 self._ahead.append(data)
                 self._ahead_bytes += len(data)
 
     def _sleep(self, ref_time: float) -> None:
-        """Sleep until `read_freq` seconds after `ref_time` (time.time()); not if there is enough for a batch."""
+        """Sleep until `read_freq` seconds after `ref_time` (time.time()), unless a batch is there already."""
         seconds = self._read_freq - (time.time() - ref_time)
         if self._read_freq > 0 and seconds > 0 and not self._ahead:
             self._pause(seconds)
@@ -223,7 +226,8 @@ class Notifier:
         Args:
             callback: called with this notifier before each wait; ends the loop by returning True.
             daemonize: go on in a process of its own, and end this one (fork(2) twice, setsid(2)).
-            args: for `daemonize`: `pid_file` (None: /var/run/PROGRAM.pid, False: none), `stdin`, `stdout`, `stderr`.
+            args: for `daemonize`: `pid_file` (None: /var/run/PROGRAM.pid, False: none), and what `stdin`,
+                `stdout` and `stderr` are opened on.
 
         Raises:
             NotifierError: the file for the process's number is there already, or a read failed.
@@ -262,20 +266,23 @@ class Notifier:
 
     def _begin_loop(self) -> None:
         """Let `stop` of another thread end the wait."""
-        self._reads_ahead = self._may_read_ahead()
+        self._begin_reading_ahead()
         with self._ending:
             if self._fd is not None:
                 self._looping = threading.get_ident()
                 self._wake = os.eventfd(0, os.EFD_CLOEXEC)
                 self._pollobj.register(self._wake, select.POLLIN)
 
-    def _may_read_ahead(self) -> bool:
-        """Whether no subclass reads in a way of its own."""
+    def _begin_reading_ahead(self) -> None:
+        """Keep the kernel's queue short from now on, unless a subclass reads in a way of its own."""
         mine = type(self)
-        return mine.read_events is Notifier.read_events and mine.check_events is Notifier.check_events
+        if mine.read_events is Notifier.read_events and mine.check_events is Notifier.check_events:
+            with contextlib.suppress(OSError):  # no /proc: the kernel's queue is left as it is
+                most = ProcINotify("max_queued_events").get_val()
+                self._read_ahead_from = max(1, self._threshold, most * READ_AHEAD_BYTES_PER_EVENT)
 
     def _end_loop(self) -> None:
-        self._reads_ahead = False
+        self._read_ahead_from = 0
         while self._ahead:  # after an exception of a handler: what was read stays queued
             self.read_events()
         with self._ending:

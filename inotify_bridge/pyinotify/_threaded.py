@@ -17,8 +17,8 @@ class ThreadedNotifier(threading.Thread, Notifier):
     Runs the loop, and so the handlers, in its own thread, from `start` to `stop`.
 
     Attributes:
-        exception: what ended the thread before its time, usually of a handler; it is also logged, and handed to
-            threading.excepthook. None while all is well.
+        exception: what ended the thread before its time, usually of a handler; it is also logged, and handed
+            to threading.excepthook. None while all is well.
     """
 
     def __init__(
@@ -38,9 +38,10 @@ class ThreadedNotifier(threading.Thread, Notifier):
 
     def stop(self) -> None:
         """
-        End the thread, when it has processed what it has read, and close everything. A second call does nothing.
+        End the thread when it has processed what it has read, and close everything. Again: nothing.
 
-        From any thread, before `start`, and from a handler: then the thread ends and closes when it is through.
+        From any thread, also before `start`. Called by a handler it does not wait: the thread ends and closes
+        after the batch.
         """
         with self._ending:
             self._stop_event.set()
@@ -67,7 +68,7 @@ class ThreadedNotifier(threading.Thread, Notifier):
 
     def loop(self) -> None:  # type: ignore[override]
         """What the thread runs: process, wait and read until `stop`. Subclasses may write their own."""
-        self._reads_ahead = self._may_read_ahead()
+        self._begin_reading_ahead()
         while not self._stop_event.is_set():
             self.process_events()
             self._wait_and_read()
@@ -78,9 +79,7 @@ class ThreadedNotifier(threading.Thread, Notifier):
             self.loop()
         except BaseException as error:
             self.exception = error
-            module.log.error(
-                "%s has ended by an exception: nothing is watched any more", self.name, exc_info=True
-            )
+            module.log.error("%s has died: nothing is watched any more", self.name, exc_info=True)
             raise
         if self._stop_event.is_set():
             self._close()

@@ -61,8 +61,8 @@ class ExcludeFilter:
     A filter of paths by regular expressions that match from the beginning.
 
     Args:
-        arg_lst: a list of expressions, or the name of a file with one a line, where empty lines and those that
-            begin with ``#`` do not count.
+        arg_lst: a list of expressions, or the name of a file with one a line, where empty lines and those
+            that begin with ``#`` do not count.
 
     Raises:
         TypeError: it is something else.
