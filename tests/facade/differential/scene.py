@@ -28,7 +28,7 @@ _TIDY = (
     (re.compile(r"0x[0-9a-f]{6,}>"), "ADDRESS>"),
     (re.compile(r"ElapsedTime=\d+sec"), "ElapsedTime=Nsec"),
     (re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "), "[TIME "),
-    (re.compile(r"Traceback \(most recent call last\):\n(?: .*\n)+"), "Traceback\n"),
+    (re.compile(r"Traceback \(most recent call last\):\n(?: .*\n)+(?:\w+\.)*"), "Traceback: "),
 )
 
 Script = Callable[["Scene"], None]
@@ -185,12 +185,13 @@ class Scene:
         return done
 
     @contextmanager
-    def command(self, *arguments: str, watches: int = 1) -> Iterator[Command]:
+    def command(self, *arguments: str, watches: int = 1, recorded: bool = True) -> Iterator[Command]:
         """``python -m pyinotify …``, once it has that many watches; its end is recorded."""
         with Command(self, arguments) as command:
             self.wait(lambda: command.watches() >= watches or command.ended(), "the command's watches")
             yield command
-            command.finish()
+            if recorded:
+                command.finish()
 
 
 class Command:

@@ -44,17 +44,31 @@ def a_tree_with_files_is_made_at_once(scene: Scene) -> None:
 
 @script
 def kinds_that_are_not_made_up(scene: Scene) -> None:
-    """A pipe and a dangling link make no creation; links to a file and to a directory do."""
-    for make in (lambda: os.mkfifo(scene.path("d", "p")), lambda: os.symlink("nowhere", scene.path("d", "l")),
-                 lambda: os.symlink("/etc/passwd", scene.path("d", "f")), lambda: os.symlink("/etc", scene.path("d", "e"))):  # fmt: skip
+    """A pipe and a dangling link make no creation; a link to a file does."""
+    for make in (
+        lambda path: os.mkfifo(path),
+        lambda path: os.symlink("nowhere", path),
+        lambda path: os.symlink("/etc/passwd", path),
+    ):
         manager, notifier = scene.notifier()
         manager.add_watch(scene.directory, pyinotify.IN_DELETE, auto_add=True)
-        scene.mkdir("d")
-        make()
+        make(scene.mkdir("d") + "/special")
         scene.drain(notifier)
         watches(scene, manager)
         notifier.stop()
         shutil.rmtree(scene.path("d"))
+
+
+@script
+def a_link_to_a_directory_in_a_new_tree(scene: Scene) -> None:
+    """A link to a directory elsewhere stands in a new directory before that is read."""
+    scene.mkdir("elsewhere", "inner")
+    manager, notifier = scene.notifier()
+    manager.add_watch(scene.mkdir("watched"), pyinotify.IN_DELETE, auto_add=True)
+    scene.mkdir("watched", "d")
+    os.symlink(scene.path("elsewhere"), scene.path("watched", "d", "link"))
+    scene.drain(notifier)
+    watches(scene, manager)
 
 
 @script

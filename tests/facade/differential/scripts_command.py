@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import os
+import re
 
 from tests.facade.differential.scene import Scene, script
 
@@ -52,9 +53,10 @@ def command_unknown_option(scene: Scene) -> None:
 
 @script
 def command_help(scene: Scene) -> None:
-    """``--help``."""
-    with scene.command("--help"):
-        pass
+    """``--help``: the same options, long and short; each side explains them in its own words."""
+    with scene.command("--help", recorded=False) as command:
+        scene.wait(command.ended, "the end")
+        scene.answer("options", re.findall(r"(?<![\w-])--?[a-zA-Z][\w-]*", command.output()))
 
 
 @script

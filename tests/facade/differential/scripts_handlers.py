@@ -295,7 +295,7 @@ def constants(scene: Scene) -> None:
         scene.answer(table, {str(key): value for key, value in getattr(codes, table).items()})
     for mask in (*codes.ALL_VALUES, pyinotify.IN_CREATE | pyinotify.IN_ISDIR, 3, 0):
         scene.raised(str(mask), lambda mask=mask: codes.maskname(mask))
-    scene.answer("module", [pyinotify.ALL_EVENTS, pyinotify.__version__, pyinotify.__author__])
+    scene.answer("module", [pyinotify.ALL_EVENTS, pyinotify.__version__, type(pyinotify.__author__).__name__])
 
 
 @script
@@ -341,5 +341,5 @@ def the_wrapper_of_the_system_calls(scene: Scene) -> None:
 @script
 def import_of_the_old_package(scene: Scene) -> None:
     """``from pyinotify import pyinotify`` fails, and the star gives every public name."""
-    scene.program("from pyinotify import pyinotify")
+    scene.program("try:\n    from pyinotify import pyinotify\nexcept ImportError:\n    print('refused')")
     scene.program("from pyinotify import *\nprint(WatchManager.__name__, IN_CREATE, log.name, '_RawEvent' in globals())")

@@ -64,7 +64,7 @@ def refusals(scene: Scene) -> None:
 def what_a_path_may_be(scene: Scene) -> None:
     """A str or a list of them; anything else is -3."""
     manager, _ = scene.notifier()
-    for path in (b"/tmp", None, 7, ()):
+    for path in (b"/tmp", None, 7, {}):
         scene.raised(f"{path!r}", lambda path=path: manager.add_watch(path, MASK))
     scene.raised("an empty list", lambda: manager.add_watch([], MASK))
     scene.raised("twice", lambda: manager.add_watch([scene.directory, scene.directory + "/"], MASK))
@@ -83,6 +83,7 @@ def a_tuple_of_paths(scene: Scene) -> None:
     """A tuple is no list."""
     manager, _ = scene.notifier()
     scene.raised("tuple", lambda: manager.add_watch((scene.directory,), MASK))
+    scene.raised("empty", lambda: manager.add_watch((), MASK))
 
 
 @script
@@ -121,7 +122,7 @@ def asking(scene: Scene) -> None:
     fields = [watch.wd, watch.path, watch.mask, watch.proc_fun, watch.auto_add, watch.dir, watch.exclude_filter("x")]
     scene.answer("watch", fields)
     scene.answer("repr", repr(watch))
-    scene.answer("slots", pyinotify.Watch.__slots__)
+    scene.answer("slots", sorted(pyinotify.Watch.__slots__))
     scene.answer("path", [manager.get_path(wd), manager.get_path(99), manager.get_watch(99)])
     scene.answer("wd", [manager.get_wd(scene.path("d")), manager.get_wd(scene.path("d") + "//"), manager.get_wd("/x")])
     scene.answer("fd", [manager.get_fd() == manager._fd, manager.watches is manager._wmd])
