@@ -95,7 +95,7 @@ def a_watched_directory_moves_away(scene: Scene) -> None:
     scene.mkdir("in", "d", "e")
     scene.mkdir("out")
     manager, notifier = scene.notifier()
-    manager.add_watch(scene.path("in"), ALL & ~pyinotify.IN_ACCESS, rec=True)
+    manager.add_watch(scene.path("in"), MOVES | pyinotify.IN_CLOSE_WRITE | pyinotify.IN_DELETE_SELF, rec=True)
     os.rename(scene.path("in", "d"), scene.path("out", "d"))
     scene.drain(notifier)
     paths(scene, manager)

@@ -32,6 +32,22 @@ def recursion(scene: Scene) -> None:
 
 
 @script
+def a_directory_is_made_during_the_walk(scene: Scene) -> None:
+    """In a directory that is just about to be watched."""
+    scene.mkdir("a")
+    manager, notifier = scene.notifier()
+
+    def filter_that_makes(path: str) -> bool:
+        if path == scene.path("a"):
+            scene.mkdir("a", "late")
+        return False
+
+    answer = manager.add_watch(scene.directory, MASK | pyinotify.IN_OPEN, rec=True, exclude_filter=filter_that_makes)
+    scene.answer("answer", sorted(answer))
+    scene.drain(notifier)
+
+
+@script
 def globbing(scene: Scene) -> None:
     """Patterns are patterns with do_glob only; no match is no error."""
     for name in ("a1", "a2", "b1", "[x]"):
@@ -64,7 +80,7 @@ def refusals(scene: Scene) -> None:
 def what_a_path_may_be(scene: Scene) -> None:
     """A str or a list of them; anything else is -3."""
     manager, _ = scene.notifier()
-    for path in (b"/tmp", None, 7, {}):
+    for path in (b"/tmp", None, 7, 1.5):
         scene.raised(f"{path!r}", lambda path=path: manager.add_watch(path, MASK))
     scene.raised("an empty list", lambda: manager.add_watch([], MASK))
     scene.raised("twice", lambda: manager.add_watch([scene.directory, scene.directory + "/"], MASK))
