@@ -34,7 +34,7 @@ IMPORT_RULE = {
     "outbox.relay_ports": ("outbox", "sinks.base"),
     "sinks": ("sinks", "errors", "units"),
     "subscribe": ("subscribe", "events", "errors"),
-    "pyinotify": ("capture",),
+    "pyinotify": ("pyinotify", "capture.inotify", "capture.constants"),
     "metrics": ("metrics", "metric_series", "capture.constants", "events.event", "sinks.base", "errors"),
     "metric_series": ("metric_series",),
 }

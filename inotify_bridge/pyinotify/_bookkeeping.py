@@ -120,24 +120,11 @@ class _SysProcessEvent(_ProcessEvent):
         else:
             module.log.error(
                 "The pathname '%s' of this watch %s has probably changed and couldn't be updated, so it"
-                " cannot be trusted anymore. To fix this error
-                move
-               
-                directories/files
-               
-               
-                only
-               
-               
-               
-                between
-              
-                
-               
-                  watched parents" " directories, in this case e.g. put a watch on '%s'.",
-               
-               
-                watch.path, watch, os.path.normpath(os.path.join(watch.path, os.path.pardir)),
+                " cannot be trusted anymore. To fix this error move directories/files only between watched"
+                " parents directories, in this case e.g. put a watch on '%s'.",
+                watch.path,
+                watch,
+                os.path.normpath(os.path.join(watch.path, os.path.pardir)),
             )
             if not watch.path.endswith(UNKNOWN_PATH):
                 watch.path += UNKNOWN_PATH
