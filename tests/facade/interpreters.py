@@ -39,9 +39,13 @@ def find(version: str) -> Path | None:
 
 
 def _candidates(version: str) -> Iterator[Path]:
-    yield from (Path(one) for one in os.environ.get(PYTHONS_VARIABLE, "").split(":") if os.access(one, os.X_OK))
+    yield from (
+        Path(one) for one in os.environ.get(PYTHONS_VARIABLE, "").split(":") if os.access(one, os.X_OK)
+    )
     if on_path := shutil.which(f"python{version}"):
         yield Path(on_path)
     home = Path(os.environ.get("PYENV_ROOT") or Path.home() / ".pyenv")
     yield from sorted((home / "versions").glob(f"{version}.*/bin/python{version}"))
-    yield from sorted((Path.home() / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/python{version}"))
+    yield from sorted(
+        (Path.home() / ".local/share/uv/python").glob(f"cpython-{version}.*/bin/python{version}")
+    )

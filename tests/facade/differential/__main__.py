@@ -19,7 +19,9 @@ from tests.facade.differential.records import Row, differences, table
 def main(python: str, only: str | None) -> None:
     """The original on this Python beside the façade."""
     if not sides.original_is_here():
-        raise click.ClickException("the original runs up to Python 3.11 and is a development dependency there")
+        raise click.ClickException(
+            "the original runs up to Python 3.11 and is a development dependency there"
+        )
     one, other = sides.original(), sides.facade(Path(shutil.which(python) or python))
     if only:
         for difference in differences(one[only], other[only]):

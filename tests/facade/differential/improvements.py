@@ -33,7 +33,10 @@ IMPROVEMENTS: tuple[Improvement, ...] = (
         "names_that_are_not_utf8",
         "a name that is not UTF-8 loses no batch: it comes as os.fsdecode has it",
         frozenset({"sequence"}),
-        ("udcff", "'name': 'after'",),
+        (
+            "udcff",
+            "'name': 'after'",
+        ),
     ),
     Improvement(
         "a_directory_that_is_not_utf8",

@@ -49,7 +49,9 @@ def compared(original: Records, facade: Records) -> Iterator[Compared]:
             continue
         yield Compared(at, "sequence", "kind", one["kind"], other["kind"])
         for field in sorted({*one, *other} - {"kind"}):
-            yield Compared(at, column(one["kind"], field), field, one.get(field, _ABSENT), other.get(field, _ABSENT))
+            yield Compared(
+                at, column(one["kind"], field), field, one.get(field, _ABSENT), other.get(field, _ABSENT)
+            )
 
 
 def column(kind: str, field: str) -> str:
@@ -86,7 +88,9 @@ class Row(NamedTuple):
         """``12``: twelve values, all equal; ``12≠2``: two of them differ; empty: no such value."""
         if not self.values[name]:
             return ""
-        return f"{self.values[name]}≠{self.different[name]}" if self.different[name] else str(self.values[name])
+        return (
+            f"{self.values[name]}≠{self.different[name]}" if self.different[name] else str(self.values[name])
+        )
 
 
 def table(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
@@ -96,7 +100,9 @@ def table(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
     Args:
         reasons: of the scripts that may differ, by their names: what the façade does better there.
     """
-    total = Row("all", sum((row.values for row in rows), Counter()), sum((row.different for row in rows), Counter()))
+    total = Row(
+        "all", sum((row.values for row in rows), Counter()), sum((row.different for row in rows), Counter())
+    )
     lines = [("script", *COLUMNS)]
     lines += [(row.script, *(row.cell(name) for name in COLUMNS)) for row in (*rows, total)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]

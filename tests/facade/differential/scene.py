@@ -110,7 +110,12 @@ class Scene:
         try:
             value = function()
         except Exception as error:
-            self.add("raised", what=what, raised=f"{type(error).__name__}: {error}", wmd=getattr(error, "wmd", None))
+            self.add(
+                "raised",
+                what=what,
+                raised=f"{type(error).__name__}: {error}",
+                wmd=getattr(error, "wmd", None),
+            )
         else:
             self.answer(what, value)
 
@@ -181,7 +186,9 @@ class Scene:
     def program(self, code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run another Python with the same `pyinotify`; record its exit code and what it wrote."""
         command = [sys.executable, "-W", "ignore", "-c", code, *arguments]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=self.directory)
+        done = subprocess.run(
+            command, capture_output=True, text=True, timeout=SECONDS, check=False, cwd=self.directory
+        )
         self.add("program", exit=done.returncode, stdout=done.stdout, stderr=done.stderr)
         return done
 

@@ -17,7 +17,9 @@ DELETES = pyinotify.IN_DELETE
 
 def watches(scene: Scene, manager) -> None:
     """Record what is watched, and how."""
-    scene.answer("watches", [[one.wd, one.path, one.mask, one.auto_add, one.dir] for one in manager.watches.values()])
+    scene.answer(
+        "watches", [[one.wd, one.path, one.mask, one.auto_add, one.dir] for one in manager.watches.values()]
+    )
 
 
 @script
@@ -208,7 +210,9 @@ def a_moved_in_tree_with_a_filter(scene: Scene) -> None:
     """Excluded below the top: its neighbours are watched, and what lies below it is asked for by itself."""
     scene.mkdir("out", "d", "skipped", "inner")
     manager, notifier = scene.notifier()
-    manager.add_watch(scene.mkdir("in"), MASK, auto_add=True, exclude_filter=pyinotify.ExcludeFilter([".*skipped$"]))
+    manager.add_watch(
+        scene.mkdir("in"), MASK, auto_add=True, exclude_filter=pyinotify.ExcludeFilter([".*skipped$"])
+    )
     os.rename(scene.path("out", "d"), scene.path("in", "d"))
     scene.drain(notifier)
     watches(scene, manager)
@@ -217,9 +221,12 @@ def a_moved_in_tree_with_a_filter(scene: Scene) -> None:
 @script
 def auto_add_inherits(scene: Scene) -> None:
     """Mask, handler and flag go to the new watch; a manager's own add_watch is called."""
+
     class Manager(pyinotify.WatchManager):
         def add_watch(self, path, mask, **options):
-            scene.answer("add_watch called", [path, mask, sorted(options), options.get("rec"), options.get("auto_add")])
+            scene.answer(
+                "add_watch called", [path, mask, sorted(options), options.get("rec"), options.get("auto_add")]
+            )
             return super().add_watch(path, mask, **options)
 
     manager = Manager()

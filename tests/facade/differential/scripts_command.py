@@ -102,7 +102,9 @@ def command_several_paths(scene: Scene) -> None:
     """Paths that cannot be watched are logged, and the rest goes on."""
     scene.mkdir("a")
     scene.mkdir("b")
-    with scene.command("-f", "-e", "IN_CREATE", scene.path("a"), scene.path("nowhere"), scene.path("b"), watches=2) as command:
+    with scene.command(
+        "-f", "-e", "IN_CREATE", scene.path("a"), scene.path("nowhere"), scene.path("b"), watches=2
+    ) as command:
         scene.write("a", "one")
         scene.write("b", "end")
         command.until("name=end")
@@ -111,7 +113,9 @@ def command_several_paths(scene: Scene) -> None:
 @script
 def command_of_a_command(scene: Scene) -> None:
     """``-c`` starts a shell command after each round, once before any event."""
-    with scene.command("-f", "-e", "IN_CREATE", "-c", f"echo ran >> {scene.path('..', 'ran')}", scene.directory) as command:
+    with scene.command(
+        "-f", "-e", "IN_CREATE", "-c", f"echo ran >> {scene.path('..', 'ran')}", scene.directory
+    ) as command:
         scene.wait(lambda: os.path.exists(scene.path("..", "ran")), "the first round")
         scene.write("end")
         command.until("name=end")

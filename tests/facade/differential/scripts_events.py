@@ -250,8 +250,12 @@ def what_an_event_holds(scene: Scene) -> None:
         scene.answer("vars", sorted(vars(event)))
         event.mine = 1
         event.name = "changed"
-        scene.answer("changed", (event.mine, event.name, "mine=1" in repr(event), isinstance(event, pyinotify.Event)))
-        scene.answer("absent", [hasattr(event, name) for name in ("src_pathname", "cookie", "is_dir", "event_name")])
+        scene.answer(
+            "changed", (event.mine, event.name, "mine=1" in repr(event), isinstance(event, pyinotify.Event))
+        )
+        scene.answer(
+            "absent", [hasattr(event, name) for name in ("src_pathname", "cookie", "is_dir", "event_name")]
+        )
 
 
 @script

@@ -25,6 +25,7 @@ KINDS = sorted({**pyinotify.EventsCodes.OP_FLAGS, **pyinotify.EventsCodes.EVENT_
 @script
 def dispatch_by_kind(scene: Scene) -> None:
     """process_IN_X first, then its family, then process_default; what a method returns is returned."""
+
     class Handler(pyinotify.ProcessEvent):
         def process_IN_CREATE(self, event):
             return "create"
@@ -95,6 +96,7 @@ def dispatch_on_an_instance(scene: Scene) -> None:
 @script
 def my_init(scene: Scene) -> None:
     """Keywords go to my_init, the first positional is the chained handler, unknown keywords are an error."""
+
     class Handler(pyinotify.ProcessEvent):
         def my_init(self, one, two=2):
             self.got = (one, two)
@@ -110,6 +112,7 @@ def my_init(scene: Scene) -> None:
 @script
 def chains(scene: Scene) -> None:
     """A chained handler that returns something true stops the chain."""
+
     class First(pyinotify.ProcessEvent):
         def process_default(self, event):
             scene.answer("first", event.name)
@@ -121,7 +124,9 @@ def chains(scene: Scene) -> None:
     for name in ("go", "stop", "go on"):
         scene.write(name)
     scene.drain(notifier)
-    scene.answer("answer of a stopped chain", scene.recorder(pevent=lambda event: 1)(by_mask(pyinotify.IN_OPEN)))
+    scene.answer(
+        "answer of a stopped chain", scene.recorder(pevent=lambda event: 1)(by_mask(pyinotify.IN_OPEN))
+    )
 
 
 @script
@@ -146,7 +151,9 @@ def a_watch_has_its_own_handler(scene: Scene) -> None:
     manager, notifier = scene.notifier()
     manager.add_watch(scene.directory, pyinotify.IN_CREATE)
     manager.add_watch(scene.path("own"), pyinotify.IN_CREATE, proc_fun=scene.recorder("own"))
-    manager.add_watch(scene.path("function"), pyinotify.IN_CREATE, proc_fun=lambda event: scene.event(event, "function"))
+    manager.add_watch(
+        scene.path("function"), pyinotify.IN_CREATE, proc_fun=lambda event: scene.event(event, "function")
+    )
     for names in (("a",), ("own", "b"), ("function", "c")):
         scene.write(*names)
     notifier.append_event(pyinotify._RawEvent(-1, pyinotify.IN_Q_OVERFLOW, 0, ""))
@@ -156,6 +163,7 @@ def a_watch_has_its_own_handler(scene: Scene) -> None:
 @script
 def a_handler_fails(scene: Scene) -> None:
     """The exception comes out, the event is consumed, the rest of the queue stays."""
+
     def handler(event) -> None:
         scene.event(event)
         if event.name == "bad":
@@ -234,7 +242,9 @@ def coloured_output(scene: Scene) -> None:
     handler(by_mask(pyinotify.IN_OPEN | pyinotify.IN_ISDIR))
     scene.answer("stats", [repr(handler), str(handler)])
     scene.answer("handler", repr(pyinotify.ProcessEvent()))
-    scene.answer("limit", repr(pyinotify.max_user_watches).replace(str(pyinotify.max_user_watches.value), "N"))
+    scene.answer(
+        "limit", repr(pyinotify.max_user_watches).replace(str(pyinotify.max_user_watches.value), "N")
+    )
     formatter = pyinotify.output_format
     for method in ("punctuation", "field_value", "field_name", "class_name"):
         scene.answer(method, getattr(formatter, method)("x"))
@@ -249,7 +259,9 @@ def compatibility_mode(scene: Scene) -> None:
     scene.answer("before", [hasattr(pyinotify.EventsCodes, "IN_CREATE"), pyinotify.COMPATIBILITY_MODE])
     pyinotify.compatibility_mode()
     codes = pyinotify.EventsCodes
-    scene.answer("after", [codes.IN_CREATE, codes.ALL_EVENTS, pyinotify.COMPATIBILITY_MODE, hasattr(codes, "IN_ISDIR")])
+    scene.answer(
+        "after", [codes.IN_CREATE, codes.ALL_EVENTS, pyinotify.COMPATIBILITY_MODE, hasattr(codes, "IN_ISDIR")]
+    )
     manager, notifier = scene.notifier()
     manager.add_watch(scene.directory, codes.ALL_EVENTS)
     scene.mkdir("d")
@@ -289,7 +301,9 @@ def logging_to_the_terminal(scene: Scene) -> None:
 @script
 def constants(scene: Scene) -> None:
     """Every flag and table."""
-    scene.answer("flags", {name: value for name, value in sorted(vars(pyinotify).items()) if name.startswith("IN_")})
+    scene.answer(
+        "flags", {name: value for name, value in sorted(vars(pyinotify).items()) if name.startswith("IN_")}
+    )
     codes = pyinotify.EventsCodes
     for table in ("OP_FLAGS", "EVENT_FLAGS", "SPECIAL_FLAGS", "FLAG_COLLECTIONS", "ALL_FLAGS", "ALL_VALUES"):
         scene.answer(table, {str(key): value for key, value in getattr(codes, table).items()})
@@ -311,7 +325,9 @@ def errors(scene: Scene) -> None:
     }
     for name, arguments in made.items():
         error = getattr(pyinotify, name)(*arguments)
-        scene.answer(name, [str(error), [base.__name__ for base in type(error).__mro__], getattr(error, "wmd", None)])
+        scene.answer(
+            name, [str(error), [base.__name__ for base in type(error).__mro__], getattr(error, "wmd", None)]
+        )
 
 
 @script
@@ -320,7 +336,9 @@ def kernel_limits(scene: Scene) -> None:
     for name in ("max_queued_events", "max_user_instances", "max_user_watches"):
         limit = getattr(pyinotify, name)
         with open(f"/proc/sys/fs/inotify/{name}") as file:
-            scene.answer(name, [limit.value == int(file.read()), limit.get_val() == limit.value, type(limit).__name__])
+            scene.answer(
+                name, [limit.value == int(file.read()), limit.get_val() == limit.value, type(limit).__name__]
+            )
     missing = pyinotify.ProcINotify("no_such_limit")
     scene.raised("missing", missing.get_val)
     scene.raised("missing value", lambda: missing.value)
@@ -333,8 +351,13 @@ def the_wrapper_of_the_system_calls(scene: Scene) -> None:
     wrapper = pyinotify.INotifyWrapper.create()
     fd = wrapper.inotify_init()
     scene.answer("add", wrapper.inotify_add_watch(fd, scene.directory, pyinotify.IN_CREATE))
-    scene.answer("refused", [wrapper.inotify_add_watch(fd, scene.path("nowhere"), 1), wrapper.get_errno(), wrapper.str_errno()])
-    scene.answer("rm", [wrapper.inotify_rm_watch(fd, 1), wrapper.inotify_rm_watch(fd, 1), wrapper.str_errno()])
+    scene.answer(
+        "refused",
+        [wrapper.inotify_add_watch(fd, scene.path("nowhere"), 1), wrapper.get_errno(), wrapper.str_errno()],
+    )
+    scene.answer(
+        "rm", [wrapper.inotify_rm_watch(fd, 1), wrapper.inotify_rm_watch(fd, 1), wrapper.str_errno()]
+    )
     os.close(fd)
 
 
@@ -342,4 +365,6 @@ def the_wrapper_of_the_system_calls(scene: Scene) -> None:
 def import_of_the_old_package(scene: Scene) -> None:
     """``from pyinotify import pyinotify`` fails, and the star gives every public name."""
     scene.program("try:\n    from pyinotify import pyinotify\nexcept ImportError:\n    print('refused')")
-    scene.program("from pyinotify import *\nprint(WatchManager.__name__, IN_CREATE, log.name, '_RawEvent' in globals())")
+    scene.program(
+        "from pyinotify import *\nprint(WatchManager.__name__, IN_CREATE, log.name, '_RawEvent' in globals())"
+    )

@@ -22,9 +22,14 @@ def three_steps(scene: Scene) -> None:
     """check only looks, read only queues, process only dispatches."""
     manager, notifier = scene.notifier(timeout=10)
     manager.add_watch(scene.directory, MASK)
-    scene.answer("nothing", [bool(notifier.check_events(0)), bool(notifier.check_events()), bool(notifier.check_events(1.5))])
+    scene.answer(
+        "nothing",
+        [bool(notifier.check_events(0)), bool(notifier.check_events()), bool(notifier.check_events(1.5))],
+    )
     scene.write("a")
-    scene.answer("there", [bool(notifier.check_events()), bool(notifier.check_events(0)), len(notifier._eventq)])
+    scene.answer(
+        "there", [bool(notifier.check_events()), bool(notifier.check_events(0)), len(notifier._eventq)]
+    )
     notifier.read_events()
     scene.answer("read", [bool(notifier.check_events(0)), len(notifier._eventq)])
     scene.write("b")
@@ -37,10 +42,21 @@ def three_steps(scene: Scene) -> None:
 def what_clients_read(scene: Scene) -> None:
     """Attributes without a public name that programs use."""
     manager, notifier = scene.notifier(read_freq=1, threshold=2, timeout=3)
-    values = [notifier._read_freq, notifier._threshold, notifier._timeout, notifier._coalesce, len(notifier._eventq)]
+    values = [
+        notifier._read_freq,
+        notifier._threshold,
+        notifier._timeout,
+        notifier._coalesce,
+        len(notifier._eventq),
+    ]
     scene.answer("values", values)
-    scene.answer("fd", [notifier._fd == manager._fd, notifier._watch_manager is manager, type(notifier._eventq).__name__])
-    scene.answer("handlers", [notifier._default_proc_fun is notifier.proc_fun(), type(notifier._sys_proc_fun).__name__])
+    scene.answer(
+        "fd",
+        [notifier._fd == manager._fd, notifier._watch_manager is manager, type(notifier._eventq).__name__],
+    )
+    scene.answer(
+        "handlers", [notifier._default_proc_fun is notifier.proc_fun(), type(notifier._sys_proc_fun).__name__]
+    )
     poll = select.poll()
     poll.register(notifier._fd, select.POLLIN)
     manager.add_watch(scene.directory, MASK)
@@ -163,6 +179,7 @@ def loop_with_a_timeout(scene: Scene) -> None:
 @script
 def loop_ended_by_the_keyboard(scene: Scene) -> None:
     """KeyboardInterrupt in a handler ends the loop quietly."""
+
     def handler(event) -> None:
         scene.event(event)
         raise KeyboardInterrupt
@@ -178,6 +195,7 @@ def loop_ended_by_the_keyboard(scene: Scene) -> None:
 @script
 def loop_ended_by_a_handler(scene: Scene) -> None:
     """Any other exception comes out of the loop."""
+
     def handler(event) -> None:
         raise ValueError(event.name)
 
@@ -227,6 +245,7 @@ def read_freq_gathers(scene: Scene) -> None:
 
 def threaded(scene: Scene, **options):
     """A ThreadedNotifier that records, and a function that waits until a file's event was handled."""
+
     class NotOfTheEnd(type(scene.recorder())):
         """Whether IGNORED of a removed watch is heard depends, in the original, on who is first."""
 
@@ -349,6 +368,7 @@ def a_thread_stopped_by_its_handler(scene: Scene) -> None:
 @script
 def asyncio_notifier(scene: Scene) -> None:
     """Reads when the loop says so, then the callback."""
+
     async def main() -> None:
         loop = asyncio.get_running_loop()
         done = loop.create_future()
@@ -359,7 +379,9 @@ def asyncio_notifier(scene: Scene) -> None:
             if not done.done():
                 done.set_result(None)
 
-        notifier = pyinotify.AsyncioNotifier(manager, loop, callback=callback, default_proc_fun=scene.recorder())
+        notifier = pyinotify.AsyncioNotifier(
+            manager, loop, callback=callback, default_proc_fun=scene.recorder()
+        )
         manager.add_watch(scene.directory, MASK)
         scene.write("a")
         os.unlink(scene.path("a"))
@@ -421,7 +443,10 @@ def tornado_notifier(scene: Scene) -> None:
     loop = FakeLoop()
     manager = pyinotify.WatchManager()
     notifier = pyinotify.TornadoAsyncNotifier(
-        manager, loop, callback=lambda given: scene.answer("callback", given is notifier), default_proc_fun=scene.recorder()
+        manager,
+        loop,
+        callback=lambda given: scene.answer("callback", given is notifier),
+        default_proc_fun=scene.recorder(),
     )
     manager.add_watch(scene.directory, MASK)
     scene.answer("registered", [list(loop.handlers) == [notifier._fd], notifier.io_loop is loop])
@@ -447,7 +472,9 @@ def asyncore_notifier(scene: Scene) -> None:
         manager = pyinotify.WatchManager()
         notifier = pyinotify.AsyncNotifier(manager, scene.recorder(), channel_map=channels)
         manager.add_watch(scene.directory, MASK)
-        scene.answer("map", [len(asyncore.socket_map), len(own), isinstance(notifier, asyncore.file_dispatcher)])
+        scene.answer(
+            "map", [len(asyncore.socket_map), len(own), isinstance(notifier, asyncore.file_dispatcher)]
+        )
         os.unlink(scene.write("a"))
         asyncore.loop(timeout=0, map=channels, count=1)
         asyncore.socket_map.clear()

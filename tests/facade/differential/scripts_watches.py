@@ -42,7 +42,9 @@ def a_directory_is_made_during_the_walk(scene: Scene) -> None:
             scene.mkdir("a", "late")
         return False
 
-    answer = manager.add_watch(scene.directory, MASK | pyinotify.IN_OPEN, rec=True, exclude_filter=filter_that_makes)
+    answer = manager.add_watch(
+        scene.directory, MASK | pyinotify.IN_OPEN, rec=True, exclude_filter=filter_that_makes
+    )
     scene.answer("answer", sorted(answer))
     scene.drain(notifier)
 
@@ -109,9 +111,16 @@ def filters(scene: Scene) -> None:
     scene.mkdir("c")
     manager = pyinotify.WatchManager(exclude_filter=lambda path: path.endswith("/a"))
     scene.answer("the manager's", manager.add_watch(scene.directory, MASK, rec=True))
-    scene.answer("the call's", manager.add_watch(scene.directory, MASK, rec=True, exclude_filter=lambda path: "c" in path[-1]))
-    scene.answer("watches", [[one.path, one.exclude_filter(scene.path("a"))] for one in manager.watches.values()])
-    scene.raised("one that fails", lambda: manager.add_watch(scene.directory, MASK, exclude_filter=lambda path: 1 / 0))
+    scene.answer(
+        "the call's",
+        manager.add_watch(scene.directory, MASK, rec=True, exclude_filter=lambda path: "c" in path[-1]),
+    )
+    scene.answer(
+        "watches", [[one.path, one.exclude_filter(scene.path("a"))] for one in manager.watches.values()]
+    )
+    scene.raised(
+        "one that fails", lambda: manager.add_watch(scene.directory, MASK, exclude_filter=lambda path: 1 / 0)
+    )
 
 
 @script
@@ -135,12 +144,22 @@ def asking(scene: Scene) -> None:
     scene.mkdir("d")
     wd = manager.add_watch(scene.path("d"), MASK)[scene.path("d")]
     watch = manager.get_watch(wd)
-    fields = [watch.wd, watch.path, watch.mask, watch.proc_fun, watch.auto_add, watch.dir, watch.exclude_filter("x")]
+    fields = [
+        watch.wd,
+        watch.path,
+        watch.mask,
+        watch.proc_fun,
+        watch.auto_add,
+        watch.dir,
+        watch.exclude_filter("x"),
+    ]
     scene.answer("watch", fields)
     scene.answer("repr", repr(watch))
     scene.answer("slots", sorted(pyinotify.Watch.__slots__))
     scene.answer("path", [manager.get_path(wd), manager.get_path(99), manager.get_watch(99)])
-    scene.answer("wd", [manager.get_wd(scene.path("d")), manager.get_wd(scene.path("d") + "//"), manager.get_wd("/x")])
+    scene.answer(
+        "wd", [manager.get_wd(scene.path("d")), manager.get_wd(scene.path("d") + "//"), manager.get_wd("/x")]
+    )
     scene.answer("fd", [manager.get_fd() == manager._fd, manager.watches is manager._wmd])
     manager.del_watch(99)
     manager.del_watch(wd)
@@ -176,7 +195,10 @@ def updating_what_is_not_there(scene: Scene) -> None:
     wd = manager.add_watch(scene.mkdir("d"), MASK)[scene.path("d")]
     for unknown in (99, -1, [wd, 99]):
         scene.raised(f"quiet {unknown}", lambda unknown=unknown: manager.update_watch(unknown, mask=MASK))
-        scene.raised(f"not quiet {unknown}", lambda unknown=unknown: manager.update_watch(unknown, mask=MASK, quiet=False))
+        scene.raised(
+            f"not quiet {unknown}",
+            lambda unknown=unknown: manager.update_watch(unknown, mask=MASK, quiet=False),
+        )
     os.rmdir(scene.path("d"))
     scene.raised("gone, quiet", lambda: manager.update_watch(wd, mask=MASK))
     scene.raised("gone, not quiet", lambda: manager.update_watch(wd, mask=MASK, quiet=False))
@@ -283,6 +305,7 @@ def ignoring(scene: Scene) -> None:
 @script
 def transient_files(scene: Scene) -> None:
     """A file that need not be there; only its events get through."""
+
     class Handler(pyinotify.ProcessEvent):
         def process_default(self, event) -> None:
             scene.event(event, "transient")

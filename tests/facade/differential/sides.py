@@ -19,7 +19,9 @@ Recorded: TypeAlias = Mapping[str, Records]
 
 ROOT = Path(__file__).parents[3]
 SECONDS = 110.0
-_IN_ITS_PLACE = "import sys\nimport inotify_bridge.pyinotify\nsys.modules[__name__] = inotify_bridge.pyinotify\n"
+_IN_ITS_PLACE = (
+    "import sys\nimport inotify_bridge.pyinotify\nsys.modules[__name__] = inotify_bridge.pyinotify\n"
+)
 
 
 def original_is_here() -> bool:
@@ -54,6 +56,8 @@ def _recorded(python: Path, *, facade: bool) -> Recorded:
             stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
         )  # fmt: skip
         if done.returncode:
-            raise AssertionError(f"the scripts ended with {done.returncode} on {python}: {done.stderr[-2000:]}")
+            raise AssertionError(
+                f"the scripts ended with {done.returncode} on {python}: {done.stderr[-2000:]}"
+            )
         found: Recorded = json.loads(out.read_text())
         return found
