@@ -1,4 +1,4 @@
-"""No public name, signature, default, class attribute or base class of the original is missing from the façade."""
+"""No public name, signature, default, attribute or base class of the original is missing from the façade."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def members(name: str) -> dict[str, Any]:
 
 
 def accepts(theirs: inspect.Signature, ours: inspect.Signature) -> bool:
-    """The same parameters by name, order, kind and default; ours may have more that no call of theirs gives."""
+    """The same parameters by name, order, kind and default; ours may have more, which no call gives."""
 
     def shape(signature: inspect.Signature) -> list[tuple[str, object, str]]:
         parameters = signature.parameters.values()
@@ -82,7 +82,7 @@ def test_a_name_is_there() -> None:
 
 
 def test_the_star_gives_the_names() -> None:
-    """``from … import *`` gives what it gives of the original: the façade has no __all__ that hides a name."""
+    """``from … import *`` gives what it gives of the original: no __all__ hides a name."""
     given: dict[str, object] = {}
     exec("from inotify_bridge.pyinotify import *", given)  # what a program writes
     assert [name for name in names() if not name.startswith("_") and name not in given] == []

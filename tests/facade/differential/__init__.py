@@ -1,5 +1,5 @@
 """
-The same small programs against the original pyinotify and against the façade, compared attribute by attribute.
+The same small programs against the original and against the façade, compared attribute by attribute.
 
     python -m tests.facade.differential             the table: scripts × attributes
     python -m tests.facade.differential --python python3.13

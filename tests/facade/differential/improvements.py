@@ -113,7 +113,7 @@ IMPROVEMENTS: tuple[Improvement, ...] = (
     Improvement(
         "a_link_to_a_directory_in_a_new_tree",
         "a link to a directory is told as a link and not followed out of the watched tree",
-        frozenset({"sequence"}),
+        frozenset({"dir", "mask", "maskname", "str", "sequence"}),
         ("mask=0x100 maskname=IN_CREATE name=link",),
     ),
     Improvement(
@@ -133,5 +133,11 @@ IMPROVEMENTS: tuple[Improvement, ...] = (
         "each directory is watched before it is listed: what is made meanwhile is not missed",
         frozenset({"answer"}),
         ("<T>/a/late",),
+    ),
+    Improvement(
+        "a_walk_is_heard",
+        "the same: so the listing of a directory is heard by its own watch",
+        frozenset({"name", "pathname", "str", "sequence"}),
+        ("name='' path=<T>/a",),
     ),
 )

@@ -11,7 +11,8 @@ Record: TypeAlias = Mapping[str, Any]
 Records: TypeAlias = Sequence[Record]
 
 EVENT_COLUMNS = (
-    "wd", "mask", "maskname", "path", "name", "pathname", "dir", "cookie", "src_pathname", "other", "handler", "str",
+    "wd", "mask", "maskname", "path", "name", "pathname", "dir", "cookie", "src_pathname",
+    "other", "handler", "str",
 )  # fmt: skip
 COLUMNS = (*EVENT_COLUMNS, "answer", "raised", "log", "exit", "stdout", "stderr", "sequence")
 _HANDLER = ("by", "type")
@@ -41,7 +42,7 @@ def compared(original: Records, facade: Records) -> Iterator[Compared]:
     """
     Every value of every record.
 
-    A record that stands beside one of another kind, or beside none, is one difference in the column `sequence`.
+    A record that stands beside one of another kind, or beside none, is one difference in `sequence`.
     """
     for at, (one, other) in enumerate(zip_longest(original, facade)):
         if one is None or other is None or one["kind"] != other["kind"]:
@@ -103,7 +104,7 @@ def table(rows: Sequence[Row], reasons: Mapping[str, str]) -> str:
     total = Row(
         "all", sum((row.values for row in rows), Counter()), sum((row.different for row in rows), Counter())
     )
-    lines = [("script", *COLUMNS)]
+    lines: list[tuple[str, ...]] = [("script", *COLUMNS)]
     lines += [(row.script, *(row.cell(name) for name in COLUMNS)) for row in (*rows, total)]
     widths = [max(len(line[at]) for line in lines) for at in range(len(lines[0]))]
     shown = ["  ".join(_aligned(line, widths)).rstrip() for line in lines]

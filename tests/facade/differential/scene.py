@@ -1,8 +1,8 @@
 """
 What a script sees of its surroundings: a directory, a handler that records, and a record of answers.
 
-Runs on every Python that the façade serves, with nothing but the standard library; `pyinotify` is the original
-or the façade, and no script knows which.
+Runs on every Python that the façade serves, with nothing but the standard library; `pyinotify` is the
+original or the façade, and no script knows which.
 """
 
 # mypy: ignore-errors
@@ -164,8 +164,8 @@ class Scene:
 
     def drain(self, notifier: Any) -> None:
         """
-        Read and process until nothing is there. The kernel queues an event before the call that made it returns:
-        what this process did before is all there, and nothing need be waited for.
+        Read and process until nothing is there. The kernel queues an event before the call that made it
+        returns: what this process did before is all there, and nothing need be waited for.
         """
         notifier.process_events()
         while notifier.check_events(0):
@@ -180,6 +180,14 @@ class Scene:
                 raise TimeoutError(what)
             time.sleep(0.005)
         return value
+
+    def read(self, *names: str) -> str:
+        """What a file holds; empty where it is not there."""
+        try:
+            with open(self.path(*names)) as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
 
     # Other programs.
 

@@ -48,7 +48,7 @@ def a_tree_with_files_is_made_at_once(scene: Scene) -> None:
 def kinds_that_are_not_made_up(scene: Scene) -> None:
     """A pipe and a dangling link make no creation; a link to a file does."""
     for make in (
-        lambda path: os.mkfifo(path),
+        os.mkfifo,
         lambda path: os.symlink("nowhere", path),
         lambda path: os.symlink("/etc/passwd", path),
     ):

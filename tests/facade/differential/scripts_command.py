@@ -119,7 +119,7 @@ def command_of_a_command(scene: Scene) -> None:
         scene.wait(lambda: os.path.exists(scene.path("..", "ran")), "the first round")
         scene.write("end")
         command.until("name=end")
-        scene.wait(lambda: open(scene.path("..", "ran")).read().count("ran") >= 2, "the second round")
+        scene.wait(lambda: scene.read("..", "ran").count("ran") >= 2, "the second round")
 
 
 @script

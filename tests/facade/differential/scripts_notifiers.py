@@ -143,7 +143,7 @@ def reading_where_nothing_is(scene: Scene) -> None:
 @script
 def reading_a_closed_descriptor(scene: Scene) -> None:
     """A read that fails."""
-    manager, notifier = scene.notifier()
+    _manager, notifier = scene.notifier()
     os.close(notifier._fd)
     os.open(scene.write("plain"), os.O_WRONLY)
     scene.raised("read_events", notifier.read_events)
@@ -493,11 +493,12 @@ def the_daemon(scene: Scene) -> None:
         "        raise KeyboardInterrupt\n"
         "manager = pyinotify.WatchManager()\n"
         "manager.add_watch(directory, pyinotify.IN_CREATE)\n"
-        "pyinotify.Notifier(manager, Handler()).loop(daemonize=True, pid_file=pid_file, stdout=out, stderr=out)\n"
+        "notifier = pyinotify.Notifier(manager, Handler())\n"
+        "notifier.loop(daemonize=True, pid_file=pid_file, stdout=out, stderr=out)\n"
         "open(seen, 'w').close()\n"
     )
     scene.program(code, scene.directory, pid_file, out, seen)
-    text = scene.wait(lambda: os.path.exists(pid_file) and open(pid_file).read(), "the pid file")
+    text = scene.wait(lambda: scene.read("..", "pid"), "the pid file")
     pid = int(text)
     scene.answer("pid file", [text == f"{pid}\n", oct(os.stat(pid_file).st_mode), oct(os.stat(out).st_mode)])
     scene.answer("own session", os.getsid(pid) != os.getsid(0))
@@ -520,7 +521,7 @@ def the_daemon_without_a_pid_file(scene: Scene) -> None:
         "open(sys.argv[2], 'w').write('ended')\n",
         out, seen,
     )  # fmt: skip
-    scene.wait(lambda: os.path.exists(seen) and open(seen).read(), "the daemon's end")
-    manager, notifier = scene.notifier()
+    scene.wait(lambda: scene.read("..", "seen"), "the daemon's end")
+    _manager, notifier = scene.notifier()
     scene.raised("unknown keyword", lambda: notifier.loop(lambda _: True, daemonize=True, no_such=1))
     scene.raised("keyword without daemonize", lambda: notifier.loop(lambda _: True, pid_file="x"))
