@@ -109,7 +109,7 @@ def test_bases_are_the_same(name: str) -> None:
 
 @pytest.mark.parametrize("name", classes())
 def test_members_are_the_same(name: str) -> None:
-    """A class has every attribute of the original's, with its value, and every method, with its parameters."""
+    """A class has every attribute of the original's with its value, and every method with its parameters."""
     ours = getattr(facade, name)
     wrong = {
         one: value for one, value in members(name).items() if not same(value, getattr(ours, one, None), one)

@@ -50,10 +50,20 @@ def _recorded(python: Path, *, facade: bool) -> Recorded:
         module = "inotify_bridge.pyinotify" if facade else "pyinotify"
         path = os.pathsep.join(map(str, (entry, ROOT)))
         # Half of the scripts make the module write to stderr: what counts of that is recorded.
+        environment = {**os.environ, "PYTHONPATH": path, "PYINOTIFY_MODULE": module}
+        command = [
+            python,
+            "-B",
+            "-W",
+            "ignore",
+            "-m",
+            "tests.facade.differential.side",
+            Path(scratch, "s"),
+            out,
+        ]
         done = subprocess.run(
-            [python, "-W", "ignore", "-m", "tests.facade.differential.side", Path(scratch, "scripts"), out],
-            env={**os.environ, "PYTHONPATH": path, "PYINOTIFY_MODULE": module, "PYTHONDONTWRITEBYTECODE": "1"},
-            stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False,
+            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+            check=False,
         )  # fmt: skip
         if done.returncode:
             raise AssertionError(
