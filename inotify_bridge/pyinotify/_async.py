@@ -94,10 +94,17 @@ class AsyncioNotifier(_Driven):
 
     def stop(self) -> None:
         """Leave the loop and close. From any thread; a second call does nothing."""
-        if self.loop.is_running() and asyncio._get_running_loop() is not self.loop:
+        if self.loop.is_running() and not self._is_here():
             self.loop.call_soon_threadsafe(self._leave)
         else:
             self._leave()
+
+    def _is_here(self) -> bool:
+        """Whether this is the thread in which the loop runs."""
+        try:
+            return asyncio.get_running_loop() is self.loop
+        except RuntimeError:
+            return False
 
     def _leave(self) -> None:
         if self._fd is not None:

@@ -20,6 +20,7 @@ from inotify_bridge.capture.constants import (
     IN_MOVED_TO,
     IN_Q_OVERFLOW,
 )
+from inotify_bridge.pyinotify._errors import ProcessEventError
 from inotify_bridge.pyinotify._events import Event, _RawEvent, pathname
 from inotify_bridge.pyinotify._flags import EventsCodes
 from inotify_bridge.pyinotify._handlers import _ProcessEvent
@@ -218,7 +219,7 @@ def made(raw: _RawEvent, watch: Watch, more: dict[str, Any] | None) -> Event:
         attributes.update(more)
     maskname = _MASKNAMES.get(mask)
     if maskname is None:
-        maskname = _MASKNAMES[mask] = EventsCodes.maskname(mask)
+        maskname = _maskname(mask)
     attributes["maskname"] = maskname
     if module.COMPATIBILITY_MODE:
         attributes["event_name"] = maskname
@@ -226,6 +227,14 @@ def made(raw: _RawEvent, watch: Watch, more: dict[str, Any] | None) -> Event:
     event = _new(Event)
     event.__dict__ = attributes
     return event
+
+
+def _maskname(mask: int) -> str:
+    try:
+        name = _MASKNAMES[mask] = EventsCodes.maskname(mask)
+    except KeyError:
+        raise ProcessEventError(f"Unknown mask 0x{mask & ~IN_ISDIR:08x}") from None
+    return name
 
 
 _MASKNAMES: dict[int, str] = {}

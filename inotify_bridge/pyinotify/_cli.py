@@ -46,7 +46,7 @@ def command_line() -> None:
 
 
 def _parser() -> optparse.OptionParser:
-    parser = optparse.OptionParser(usage="usage: %prog [options] [path1] [path2] [pathn]")
+    parser = optparse.OptionParser(prog="pyinotify", usage="usage: %prog [options] [path1] [path2] [pathn]")
     switch: dict[str, Any] = {"action": "store_true", "default": False}
     parser.add_option("-v", "--verbose", help="Tell more on standard error", **switch)
     parser.add_option("-r", "--recursive", help="Watch all directories below the paths too", **switch)

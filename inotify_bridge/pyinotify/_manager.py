@@ -57,6 +57,11 @@ class WatchManager:
                 self._closed = True
                 os.close(self._fd)
 
+    def __del__(self) -> None:
+        # Programs make one only to see whether there is inotify: an instance is a scarce thing.
+        if getattr(self, "_fd", -1) >= 0:
+            self.close()
+
     def get_fd(self) -> int:
         """The descriptor to be polled for events."""
         return self._fd

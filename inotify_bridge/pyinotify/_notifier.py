@@ -283,9 +283,9 @@ class Notifier:
 
     def _end_loop(self) -> None:
         self._read_ahead_from = 0
-        while self._ahead:  # after an exception of a handler: what was read stays queued
-            self.read_events()
         with self._ending:
+            while self._ahead and self._fd is not None:  # after an exception: what was read stays queued
+                self.read_events()
             self._looping = None
             if self._wake >= 0:
                 self._pollobj.unregister(self._wake)
