@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Standard input of pip and the suite is empty: nothing here ever asks a question.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard inotify_bridge tests benchmarks)
+CODE := $(wildcard inotify_bridge tests benchmarks compat)
 
 # What stands in a stamp is installed: a second call takes no time.
 RUN_STAMP := $(VENV)/.installed-run
