@@ -1,0 +1,14 @@
+"""The programs by their names."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+from tests.facade.programs import fail2ban, livereload, oslo_log, pyinotifyd
+
+PROGRAMS: dict[str, ModuleType] = {
+    "fail2ban": fail2ban,
+    "livereload": livereload,
+    "oslo.log": oslo_log,
+    "pyinotifyd": pyinotifyd,
+}
