@@ -41,14 +41,19 @@ def unpack(directory: Path, suite: str, packages: Sequence[str], *, dependencies
     (apt / "sources.list").write_text(f"deb [check-valid-until=no] {_archive()} {suite} main\n")
     _run([*_apt_get(apt), "update"])
     wanted = ["--download-only", "--yes", "--no-install-recommends", "install", *packages]
-    _run([*_apt_get(apt), *wanted] if dependencies else [*_apt_get(apt), "download", *packages], apt / "archives")
+    _run(
+        [*_apt_get(apt), *wanted] if dependencies else [*_apt_get(apt), "download", *packages],
+        apt / "archives",
+    )
     for package in sorted((apt / "archives").glob("*.deb")):
         _run(["dpkg-deb", "--extract", os.fspath(package), os.fspath(directory)])
 
 
 def _archive() -> str:
     """The archive that apt uses here for Debian itself."""
-    said = _run(["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(SUITE)", "Created-By: Packages"])
+    said = _run(
+        ["apt-get", "indextargets", "--format", "$(ORIGIN) $(REPO_URI) $(SUITE)", "Created-By: Packages"]
+    )
     for line in said.splitlines():
         match line.split():
             case ["Debian", address, suite] if "-" not in suite:
@@ -96,7 +101,13 @@ def python(directory: Path, suite: str = "testing") -> Path:
     libraries = next(directory.glob("usr/lib/*/libc.so.6")).parent
     (loader,) = libraries.glob("ld-linux*.so.*")
     binary = directory / "usr" / "bin" / _PYTHON
-    found_there = ["--set-interpreter", os.fspath(loader), "--force-rpath", "--set-rpath", os.fspath(libraries)]
+    found_there = [
+        "--set-interpreter",
+        os.fspath(loader),
+        "--force-rpath",
+        "--set-rpath",
+        os.fspath(libraries),
+    ]
     _run(["patchelf", *found_there, os.fspath(binary)])
     return binary
 

@@ -45,7 +45,9 @@ def run(place: Place, scratch: Path) -> list[str]:
     root = scratch / "debian" / "usr"
     ways = {"PYTHONPATH": str(root / "lib/python3/dist-packages")}
     options = ["-c", configured, "-s", scratch / "socket", "-p", scratch / "pid"]
-    with place.running(said, root / "bin/fail2ban-server", *options, "-f", "start", environment=ways) as server:
+    with place.running(
+        said, root / "bin/fail2ban-server", *options, "-f", "start", environment=ways
+    ) as server:
         says(said, "Jail 'door' started", "the jail")
         _refuse(log, "192.0.2.1")
         says(banned, "192.0.2.1", "the first ban")
@@ -60,7 +62,11 @@ def run(place: Place, scratch: Path) -> list[str]:
     assert "Initiated 'pyinotify' backend" in text
     assert "Traceback" not in text
     assert server.returncode == 0
-    return ["backend: pyinotify", "banned: " + " ".join(banned.read_text().split()), client.strip().splitlines()[-1].strip()]
+    return [
+        "backend: pyinotify",
+        "banned: " + " ".join(banned.read_text().split()),
+        client.strip().splitlines()[-1].strip(),
+    ]
 
 
 def _configured(scratch: Path, log: Path, banned: Path) -> Path:

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import json
 import socket
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 from tests.facade.programs.place import Place, says
+from tests.waiting import eventually
 
 _BROWSER = """
 import asyncio, json, sys
@@ -36,21 +38,19 @@ def run(place: Place, scratch: Path) -> list[str]:
     page = site / "index.html"
     page.write_text("one")
     port = _free_port()
-    server = ["-m", "livereload", "--port", str(port), "--debug", site]
+    server = [place.python.parent / "livereload", "--port", str(port), "--debug", site]
     with place.running(said, *server), _browser(place, heard, port):
         says(heard, '"hello"', "the server's greeting")
         says(said, "Start watching changes", "the watcher")
-        page.write_text("two, longer")
-        says(heard, str(page), "the reload of the page")
+        _changed_until_told(page, heard)
         (site / "new").mkdir()
-        (site / "new" / "style.css").write_text("body {}")
-        says(heard, "style.css", "the reload of a file in a new directory")
+        _changed_until_told(site / "new" / "style.css", heard)
     told = [json.loads(line) for line in heard.read_text().splitlines() if '"reload"' in line]
     return ["watcher: INotifyWatcher", *sorted({one["path"].replace(str(site), "") for one in told})]
 
 
-def _browser(place: Place, heard: Path, port: int):  # type: ignore[no-untyped-def]
-    from tests.waiting import eventually
+def _browser(place: Place, heard: Path, port: int) -> AbstractContextManager[object]:
+    """What a page's script does: say hello, and take orders."""
 
     def listening() -> bool:
         with socket.socket() as client:
@@ -58,6 +58,16 @@ def _browser(place: Place, heard: Path, port: int):  # type: ignore[no-untyped-d
 
     eventually(listening, within=60, what="the server")
     return place.running(heard, "-c", _BROWSER, f"ws://127.0.0.1:{port}/livereload")
+
+
+def _changed_until_told(file: Path, heard: Path) -> None:
+    """Again and again: the server says nothing for three seconds after it has said something."""
+
+    def told() -> bool:
+        file.write_text(file.read_text() + "." if file.exists() else ".")
+        return str(file) in heard.read_text()
+
+    eventually(told, within=60, what=f"the reload of {file.name}", poll=0.3)
 
 
 def _free_port() -> int:

@@ -55,7 +55,9 @@ class Place:
 
         pip_program = os.fspath(Path(pip.__file__).parent)
         call = [self.python, pip_program, "--disable-pip-version-check", "install", "--quiet", *requirements]
-        done = subprocess.run(call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False)
+        done = subprocess.run(
+            call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
         if done.returncode:
             raise Unavailable(f"pip install {' '.join(requirements)}: {done.stderr[-500:]}")
         assert self.run("-c", _ITS_OWN) == "True\n"

@@ -11,8 +11,9 @@ from pathlib import Path
 from tests.facade.programs.place import Place, says
 
 _CONFIG = """
+from pyinotifyd import EventMap
 note = ShellScheduler(cmd="echo {{maskname}} {{pathname}} {{src_pathname}} >> {out}")
-wanted = EventMap({{"IN_CLOSE_WRITE": note, "IN_MOVED_TO": note, "IN_MOVED_FROM": None}}, exclude_filter=[".*\\\\.tmp$"])
+wanted = EventMap(event_map={{"IN_CLOSE_WRITE": note, "IN_MOVED_TO": note, "IN_MOVED_FROM": None}}, exclude_filter=[".*\\\\.tmp$"])
 pyinotifyd = Pyinotifyd(watches=[Watch(path="{watched}", event_map=wanted, rec=True, auto_add=True)])
 """
 
@@ -26,7 +27,7 @@ def run(place: Place, scratch: Path) -> list[str]:
     config.write_text(_CONFIG.format(watched=watched, out=out))
     daemon = [place.python.parent / "pyinotifyd", "-c", config, "-d"]
     with place.running(said, *daemon) as process:
-        says(said, "start listening", "the daemon")
+        says(said, "listen", "the daemon")
         (watched / "one").write_text("x")
         says(out, f"IN_CLOSE_WRITE {watched}/one", "the first task")
         (watched / "new" / "er").mkdir(parents=True)
