@@ -54,7 +54,7 @@ class _SysProcessEvent(_ProcessEvent):
         # What was told of new directories by a look into them: (wd, name) to the last read in which the
         # kernel may tell the same, and whether the made-up event has been delivered.
         self.told: dict[tuple[int, str], tuple[int, bool]] = {}
-        self.by_mask: dict[int, Callable[[_RawEvent], Event]] = {
+        self.by_mask: dict[int, Callable[[_RawEvent, Watch], Event]] = {
             IN_CREATE | IN_ISDIR: self.process_IN_CREATE,
             IN_MOVED_FROM: self.process_IN_MOVED_FROM,
             IN_MOVED_FROM | IN_ISDIR: self.process_IN_MOVED_FROM,
@@ -68,6 +68,11 @@ class _SysProcessEvent(_ProcessEvent):
         }
         """Masks that need more than an event, to what they need."""
 
+    def __call__(self, event: _RawEvent, watch: Watch) -> Event:  # type: ignore[override]
+        """The event of a raw one at `watch`, after what it tells about watches was done."""
+        special = self.by_mask.get(event.mask)
+        return made(event, watch) if special is None else special(event, watch)
+
     def cleanup(self) -> None:
         """Forget moves that are older than a minute, and what the kernel would have repeated by now."""
         if self._mv_cookie or self._mv:
@@ -78,25 +83,23 @@ class _SysProcessEvent(_ProcessEvent):
             reads = self._notifier.reads_done()
             self.told = {key: told for key, told in self.told.items() if told[0] > reads}
 
-    def process_IN_CREATE(self, raw_event: _RawEvent) -> Event:
+    def process_IN_CREATE(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Watch a new directory as its parent is, if that is wanted, and tell what is in it already."""
-        watch = self._watch(raw_event)
         if raw_event.mask & IN_ISDIR and watch.auto_add:
             path = os.path.join(watch.path, raw_event.name)
             if not watch.exclude_filter(path):
                 self._adopt(path, watch)
-        return self.process_default(raw_event)
+        return made(raw_event, watch)
 
-    def process_IN_MOVED_FROM(self, raw_event: _RawEvent) -> Event:
+    def process_IN_MOVED_FROM(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Remember the source of a move by its cookie."""
-        source = os.path.normpath(os.path.join(self._watch(raw_event).path, raw_event.name))
+        source = os.path.normpath(os.path.join(watch.path, raw_event.name))
         self._mv_cookie.pop(raw_event.cookie, None)
         self._mv_cookie[raw_event.cookie] = (source, time.monotonic())
-        return self.process_default(raw_event, {"cookie": raw_event.cookie})
+        return made(raw_event, watch, {"cookie": raw_event.cookie})
 
-    def process_IN_MOVED_TO(self, raw_event: _RawEvent) -> Event:
+    def process_IN_MOVED_TO(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Tell the source, if it is known; watch a directory that came from elsewhere, if that is wanted."""
-        watch = self._watch(raw_event)
         path = os.path.normpath(os.path.join(watch.path, raw_event.name))
         more: dict[str, Any] = {"cookie": raw_event.cookie}
         source = self._mv_cookie.get(raw_event.cookie)
@@ -106,11 +109,10 @@ class _SysProcessEvent(_ProcessEvent):
             more["src_pathname"] = source[0]
         if raw_event.mask & IN_ISDIR and watch.auto_add and not watch.exclude_filter(path):
             self._moved_in(path, None if source is None else source[0], watch)
-        return self.process_default(raw_event, more)
+        return made(raw_event, watch, more)
 
-    def process_IN_MOVE_SELF(self, raw_event: _RawEvent) -> Event:
+    def process_IN_MOVE_SELF(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Rename the watch and all below it, if the destination is known; else mark its path as wrong."""
-        watch = self._watch(raw_event)
         destination = self._mv.get(watch.path)
         if destination is not None:
             above = os.path.join(watch.path, "")
@@ -129,26 +131,18 @@ class _SysProcessEvent(_ProcessEvent):
             )
             if not watch.path.endswith(UNKNOWN_PATH):
                 watch.path += UNKNOWN_PATH
-        return self.process_default(raw_event)
+        return made(raw_event, watch)
 
-    def process_IN_Q_OVERFLOW(self, raw_event: _RawEvent) -> Event:
+    def process_IN_Q_OVERFLOW(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """An overflow belongs to no watch."""
         return Event({"mask": raw_event.mask})
 
-    def process_IN_IGNORED(self, raw_event: _RawEvent) -> Event:
+    def process_IN_IGNORED(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """The kernel has ended the watch: so does the manager."""
-        event = self.process_default(raw_event)
-        self._watch_manager.del_watch(raw_event.wd)
+        event = made(raw_event, watch)
+        if raw_event.wd in self._watch_manager.watches:  # else another thread has removed it just now
+            self._watch_manager.del_watch(raw_event.wd)
         return event
-
-    def process_default(self, raw_event: _RawEvent, to_append: dict[str, Any] | None = None) -> Event:
-        """The event of a raw one, with `to_append` among its attributes."""
-        return made(raw_event, self._watch(raw_event), to_append)
-
-    def _watch(self, raw_event: _RawEvent) -> Watch:
-        watch = self._watch_manager.get_watch(raw_event.wd)
-        assert watch is not None, f"no watch {raw_event.wd}"
-        return watch
 
     def _moved_in(self, path: str, source: str | None, watch: Watch) -> None:
         manager = self._watch_manager
@@ -183,7 +177,7 @@ class _SysProcessEvent(_ProcessEvent):
         except OSError as error:
             module.log.debug("Cannot list the new directory %s: %s", path, error)
 
-    def repeats(self, raw_event: _RawEvent) -> bool:
+    def repeats(self, raw_event: _RawEvent, watch: Watch) -> bool:
         """Whether the kernel tells of a creation what a look into the new directory has told already."""
         key, kind = (raw_event.wd, raw_event.name), raw_event.mask & ~IN_ISDIR
         told = self.told.get(key)
@@ -193,17 +187,16 @@ class _SysProcessEvent(_ProcessEvent):
             self.told[key] = (told[0], True)
             return False
         del self.told[key]
-        return kind == IN_CREATE and not (raw_event.mask & IN_ISDIR and self._is_another(raw_event))
+        return kind == IN_CREATE and not (raw_event.mask & IN_ISDIR and self._is_another(raw_event, watch))
 
-    def _is_another(self, raw_event: _RawEvent) -> bool:
+    def _is_another(self, raw_event: _RawEvent, watch: Watch) -> bool:
         """Whether a directory is not the one that is watched under its path."""
-        watch = self._watch(raw_event)
         path = os.path.join(watch.path, raw_event.name)
         known = self._watch_manager.get_wd(path)
         return known is not None and self._add(path, watch, rec=False) != known
 
 
-def made(raw: _RawEvent, watch: Watch, more: dict[str, Any] | None) -> Event:
+def made(raw: _RawEvent, watch: Watch, more: dict[str, Any] | None = None) -> Event:
     """The event of `raw` at `watch`: what `Event` would make, in a fraction of the time."""
     mask, name, path = raw.mask, raw.name, watch.path
     attributes = {

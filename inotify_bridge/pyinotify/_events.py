@@ -54,7 +54,7 @@ class _Event:
                 continue
             if name == "mask":
                 value = hex(value)
-            elif value == "":
+            elif isinstance(value, str) and not value:
                 value = "''"
             pieces.append(style.field_name(name) + style.punctuation("=") + style.field_value(value))
         return " ".join([*pieces, style.punctuation(">")])

@@ -17,7 +17,7 @@ from inotify_bridge.capture.constants import IN_IGNORED, IN_Q_OVERFLOW
 from inotify_bridge.pyinotify import _daemon
 from inotify_bridge.pyinotify._bookkeeping import _SysProcessEvent, made
 from inotify_bridge.pyinotify._errors import NotifierError
-from inotify_bridge.pyinotify._events import _RawEvent, text
+from inotify_bridge.pyinotify._events import Event, _RawEvent, text
 from inotify_bridge.pyinotify._handlers import Handler, PrintAllEvents
 from inotify_bridge.pyinotify._kernel import ProcINotify
 from inotify_bridge.pyinotify._manager import WatchManager
@@ -181,23 +181,21 @@ class Notifier:
             if manager.ignore_events:
                 continue
             watch = manager.get_watch(raw.wd) or self._late_watch(raw)
-            if watch is None and not raw.mask & IN_Q_OVERFLOW:
-                continue
-            if told and system.repeats(raw):
-                continue
-            known = special.get(raw.mask)
             if watch is None:
-                self._default_proc_fun(system(raw))
+                if raw.mask == IN_Q_OVERFLOW:
+                    self._default_proc_fun(Event({"mask": raw.mask}))
+                continue
+            if told and system.repeats(raw, watch):
                 continue
             known = special.get(raw.mask)
-            event = made(raw, watch, None) if known is None else known(raw)
+            event = made(raw, watch) if known is None else known(raw, watch)
             (watch.proc_fun or self._default_proc_fun)(event)
 
     def _late_watch(self, raw: _RawEvent) -> Watch | None:
         """A watch that another thread is adding: the kernel may tell of it before that call is through."""
         with self._watch_manager.lock:
             watch = self._watch_manager.get_watch(raw.wd)
-        if watch is None and not raw.mask & (IN_IGNORED | IN_Q_OVERFLOW):
+        if watch is None and raw.mask not in {IN_IGNORED, IN_Q_OVERFLOW}:
             module.log.warning("Unable to retrieve Watch object associated to %r", raw)
         return watch
 

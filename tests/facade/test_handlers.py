@@ -86,7 +86,7 @@ def test_overflow_is_logged(caplog: pytest.LogCaptureFixture) -> None:
     """An overflow is a warning in the log, and never reaches process_default."""
     seen: list[pyinotify.Event] = []
     handler = pyinotify.ProcessEvent()
-    handler.process_default = seen.append  # type: ignore[method-assign]
+    handler.process_default = seen.append  # type: ignore[method-assign, assignment]
     handler(event("IN_Q_OVERFLOW"))
     assert (seen, [record.getMessage() for record in caplog.records]) == ([], ["Event queue overflowed."])
 
@@ -95,7 +95,7 @@ def test_default_on_the_instance() -> None:
     """A process_default that was set on the instance is called."""
     seen: list[pyinotify.Event] = []
     handler = pyinotify.ProcessEvent()
-    handler.process_default = seen.append  # type: ignore[method-assign]
+    handler.process_default = seen.append  # type: ignore[method-assign, assignment]
     handler(event("IN_OPEN"))
     assert [each.maskname for each in seen] == ["IN_OPEN"]
 
@@ -112,7 +112,12 @@ def test_chain() -> None:
             return "result"
 
     answers = iter([True, None])
-    outer = Outer(lambda event: (calls.append("inner"), next(answers))[1])
+
+    def inner(event: pyinotify.Event) -> object:
+        calls.append("inner")
+        return next(answers)
+
+    outer = Outer(inner)
     assert outer(event("IN_OPEN")) is None
     assert outer(event("IN_OPEN")) == "result"
     assert calls == ["inner", "inner", "outer"]
@@ -209,7 +214,7 @@ def test_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
         f"{'IN_ISDIR':26}{'@' * 30:46}2",
         f"{'IN_OPEN':26}{'@' * 15:46}1",
     ]
-    assert stats.__str__(scale=3).splitlines()[2] == f"{'IN_OPEN':26}@   1"
+    assert stats.__str__(scale=3).splitlines()[2] == f"{'IN_OPEN':26}@   1"  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(
