@@ -8,6 +8,8 @@ BIN := $(VENV)/bin
 # Standard input of pip and the suite is empty: nothing here ever asks a question.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CODE := $(wildcard inotify_bridge tests benchmarks compat)
+# Tests wait more than they compute; each job starts brokers of its own, of a gigabyte together.
+JOBS ?= 2
 
 # What stands in a stamp is installed: a second call takes no time.
 RUN_STAMP := $(VENV)/.installed-run
@@ -28,7 +30,7 @@ run: $(RUN_STAMP) ## watch ./data, print its events, serve the status page (Ctrl
 .PHONY: test
 test: $(DEV_STAMP) ## the whole suite, with real brokers (ARGS="-k name" for a part)
 	@$(BIN)/python -m tests.brokers kafka fetch || [ -z "$$CI" ]
-	@$(BIN)/python -m pytest $(ARGS) </dev/null
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) </dev/null
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, import rule

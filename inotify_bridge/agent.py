@@ -10,6 +10,7 @@ deadline. What is left then stays in the outbox.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -119,9 +120,9 @@ class Agent:
             directory = Path(os.fsdecode(self.config.state.dir))
             prepare(directory, watched(self.config))
             self._lock_file = DirectoryLock(directory)
-        if self.web is not None:
-            self.web.start()
         try:
+            if self.web is not None:
+                self.web.start()
             for name in [group.name for group in self.config.watch_groups]:
                 self._start_or_wait(name)
         except BaseException:
@@ -276,10 +277,9 @@ class Agent:
 
     def _change(self, group: Group, config: Config) -> None:
         wanted = _group_of(config, group.config.name)
-        try:
+        # It has the new configuration, and told the supervisor, which tries until it runs.
+        with contextlib.suppress(Exception):
             group.reconfigure(wanted, config)
-        except Exception as error:  # it has the new configuration: the supervisor tries until it runs
-            self._died(group, "reload", error)
         self._insecure(wanted, config)
 
     def reload_failed(self, error: str = "refused") -> None:
@@ -330,6 +330,9 @@ class Agent:
                 return Path(http.admin_token_file).read_text(encoding="utf-8").strip() or None
             except OSError as error:
                 _log.warning("the admin token cannot be read: %s", error)
+                return None
+            except UnicodeDecodeError:  # which would quote what stands there
+                _log.warning("the admin token cannot be read: %s is not UTF-8", http.admin_token_file)
                 return None
         return http.admin_token.get_secret_value() if http.admin_token is not None else None
 

@@ -35,6 +35,10 @@ _IO_SECONDS = 10.0
 _TOLD_AGAIN = 10.0
 """Seconds before a journal that is full again is told of again."""
 
+_ROOTS = "a start after this may not notice another root"
+_PRUNED = "the journal cannot be pruned"
+_NOTE = "a start after this may not notice an older database"
+
 _log = logging.getLogger("inotify_bridge.group")
 
 
@@ -101,8 +105,10 @@ class Books:
         self._acknowledged: dict[str, Position] = {}
         self._acknowledging = threading.Lock()
         self._ages = Ages()
+        for end, at in store.waiting():
+            self._ages.add(end, at)
         self._pruned_at = 0.0
-        self._unwritten = ""
+        self._unwritten: dict[str, str] = {}
         self._proved = False
         self._told_full_at = self._told_room_at = float("-inf")
         self._volumes: Mapping[bytes, Volume] = store.volumes()
@@ -120,13 +126,18 @@ class Books:
         return 0.0 if oldest is None else max(0.0, time.time() - oldest)
 
     def lag(self) -> int:
-        """Messages in the journal that some sink has not confirmed (of the present epoch)."""
-        return self._behind(self.store.slowest())
+        """Messages in the journal that some sink has not confirmed."""
+        return self.store.behind(self.store.slowest())
 
     @property
     def unconfirmed(self) -> bool:
         """Whether there is something that a sink may confirm."""
         return bool(self._ages)
+
+    @property
+    def unwritten(self) -> list[str]:
+        """What can wait and could not be written down, in words. From any thread."""
+        return [f"{what}: {why}" for what, why in list(self._unwritten.items())]
 
     # -- one batch
 
@@ -217,9 +228,10 @@ class Books:
             try:
                 self.store.note_volumes(volumes)
             except StoreError as error:
-                self._not_written("a start after this may not notice another root", error)
+                self._not_written(_ROOTS, error)
                 return
             self._volumes = dict(volumes)
+            self._written(_ROOTS)
 
     def rewind(self, sink: str, position: Position) -> None:
         """A sink is sent everything after a position again: what it confirmed of it counts no more."""
@@ -234,23 +246,31 @@ class Books:
             while self.store.prune(retain):
                 pass
         except StoreError as error:
-            self._not_written("the journal cannot be pruned", error)
+            self._not_written(_PRUNED, error)
             return
-        self._unwritten = ""
+        self._written(_PRUNED)
 
     def _note_down(self) -> None:
         try:
-            self.store.note_down()
+            noted = self.store.note_down()
         except StoreError as error:
-            self._not_written("a start after this may not notice an older database", error)
+            self._not_written(_NOTE, error)
+            return
+        if noted:
+            self._written(_NOTE)
 
     def _not_written(self, what: str, error: StoreError) -> None:
         """What can wait was not written; told once. Raises it where trying again would be wrong."""
         if error.reason in BEYOND_RETRY:
             raise error
-        if str(error) != self._unwritten:
+        if str(error) != self._unwritten.get(what):
             _log.warning("%s: %s", what, error, extra=self._fields)
-        self._unwritten = str(error)
+        self._unwritten[what] = str(error)
+
+    def _written(self, what: str) -> None:
+        """It is: told where it was told that it is not."""
+        if self._unwritten.pop(what, ""):
+            _log.info("over: %s", what, extra=self._fields)
 
     def look_for_room(self) -> bool:
         """Whether the journal takes a batch; what changed of that is told."""
@@ -290,8 +310,5 @@ class Books:
         self._metrics.outbox(self.lag(), self.store.live_bytes, self._ages.oldest())
         blocking = self._blocking() if self.blocked else []
         for name, sink in self._sinks.items():
-            sink.lag(self._behind(self.store.watermark(name)))
+            sink.lag(self.store.behind(self.store.watermark(name)))
             sink.blocking(name in blocking)
-
-    def _behind(self, position: Position) -> int:
-        return self.store.last_sequence - (position.sequence if position.epoch == self.store.epoch else 0)

@@ -8,9 +8,10 @@ published, drops them, or has messages sent again.
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Mapping
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
 from typing import TypeVar
 
 from inotify_bridge.books import Books
@@ -29,6 +30,9 @@ T = TypeVar("T")
 
 ANSWER_SECONDS = 30.0
 """How long anybody waits for the recorder."""
+
+_GLANCE = 0.1
+"""Seconds between looks whether it still runs."""
 
 
 class Desk:
@@ -56,6 +60,7 @@ class Desk:
     ) -> None:
         self.parked_count: Counter[str] = Counter()
         self._unattended = False
+        self._recording = False
         self._acting = threading.Lock()
         self._group = group
         self._recorder = recorder
@@ -134,7 +139,7 @@ class Desk:
                     "try again when the slowest sink takes messages",
                 )
             told = [one for one in self._matching(sink, position) if self._tell_again(one)]
-            if told and not self._record():
+            if told and not self._recorded():
                 raise UnavailableError(f"group {self._group}: the recorder ends, nothing was published")
             return self._settle(told)
 
@@ -206,6 +211,13 @@ class Desk:
         told = [self._reconciler.tell_again(path) for path in about(Message.unpack(one.record).body).paths]
         return bool(told) and all(told)
 
+    def _recorded(self) -> bool:
+        """The batch in hand is closed: where it cannot be recorded the recorder must not go on after it."""
+        self._recording = True
+        recorded = self._record()
+        self._recording = False
+        return recorded
+
     def _settle(self, settled: list[Parked]) -> int:
         self._store.settle_parked(settled)
         self.count()
@@ -222,18 +234,33 @@ class Desk:
         def serve() -> None:
             try:
                 answer.set_result(act())
-            except BridgeError as error:
+            except BaseException as error:
                 answer.set_exception(error)
-                if isinstance(error, StoreError) and error.reason in BEYOND_RETRY:
+                beyond = isinstance(error, StoreError) and error.reason in BEYOND_RETRY
+                if beyond or self._recording or not isinstance(error, BridgeError):
                     raise
 
         if not self._recorder.is_alive():
-            raise UnavailableError(f"group {self._group}: the recorder has ended or is being restarted")
+            raise self._nobody()
         self._inbox.call(serve)
-        try:
-            return answer.result(ANSWER_SECONDS)
-        except TimeoutError:
-            raise UnavailableError(
-                f"group {self._group}: the recorder did not answer in {ANSWER_SECONDS:g} s",
-                "see its log and status",
-            ) from None
+        self._wait_for(answer)
+        return answer.result()
+
+    def _wait_for(self, answer: Future[T]) -> None:
+        """A recorder that has ended meanwhile answers no more."""
+        end = time.monotonic() + ANSWER_SECONDS
+        while True:
+            alive = self._recorder.is_alive()
+            wait([answer], _GLANCE if alive else 0.0)
+            if answer.done():
+                return
+            if not alive:
+                raise self._nobody()
+            if time.monotonic() >= end:
+                raise UnavailableError(
+                    f"group {self._group}: the recorder did not answer in {ANSWER_SECONDS:g} s",
+                    "see its log and status",
+                )
+
+    def _nobody(self) -> UnavailableError:
+        return UnavailableError(f"group {self._group}: the recorder has ended or is being restarted")

@@ -17,7 +17,7 @@ from inotify_bridge.capture.filesystem import KernelFileSystem
 from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.config import Config, RootPath, State, WatchGroup
-from inotify_bridge.config.rules import why_unreachable
+from inotify_bridge.config.rules import why_unreachable, writable_by_others
 from inotify_bridge.sinks.registry import inspect as inspect_sink
 
 _SCAN_SECONDS: Final = 2.0  # for the descriptors of other processes
@@ -302,6 +302,13 @@ def _state(state: State, groups: int) -> Iterator[Finding]:
             "failed", subject, f"{os.fsdecode(place)} cannot be written", "give it to the agent's user"
         )
         return
+    if locked := _not_to_be_opened(state.dir):
+        yield Finding(
+            "failed", subject, f"{locked} cannot be opened", "give it to the agent's user, mode 0600"
+        )
+        return
+    if writable_by_others(state.dir):
+        yield Finding("warning", subject, "can be written by other users", "chmod go-w")
     blind = _blind(RootPath(path=place))
     if blind:
         yield Finding(
@@ -315,6 +322,20 @@ def _state(state: State, groups: int) -> Iterator[Finding]:
         yield Finding("warning", subject, detail, "lower state.max_bytes or make room")
     else:
         yield Finding("ok", subject, detail)
+
+
+def _not_to_be_opened(directory: bytes) -> str:
+    """A file of the state that this user may not read and write, or empty."""
+    try:
+        names = sorted(os.listdir(directory))
+    except OSError:
+        return ""
+    for name in names:
+        path = os.path.join(directory, name)
+        ours = name.endswith((b".db", b".note"))
+        if ours and (not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK)):
+            return os.fsdecode(path)
+    return ""
 
 
 def _sinks(config: Config) -> Iterator[Finding]:

@@ -9,12 +9,12 @@ restart and a resync; the relays and the journal stay as they are.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
-from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.capture.reconciler import Reason
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import begin_epoch, keep_subject, open_store, set_sinks
@@ -23,7 +23,6 @@ from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Position, Store
-from inotify_bridge.recorder import Recorder
 from inotify_bridge.reload import goes_on, sinks_to_end, subject_of
 from inotify_bridge.signalled import Signalled
 from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
@@ -32,9 +31,6 @@ from inotify_bridge.wiring import context_of as context_of
 
 RESTARTS = 3
 """Times within ten minutes of each other that a group is restarted after a thread of it died."""
-
-HANGING = 60.0
-"""Seconds without a turn after which a thread counts as dead."""
 
 _JOIN = 5.0
 _GLANCE = 0.05
@@ -73,6 +69,7 @@ class Group(Signalled):
         self.failure = ""
         self.taken_over: StoreError | None = None
         self.stopping = False
+        self.trouble: BaseException | None = None
         self.relays: dict[str, Relay] = {}
         self.tapped: Callable[[list[Message]], None] = lambda _: None
         """Called with what was committed, on the recorder's thread; must return at once."""
@@ -84,7 +81,8 @@ class Group(Signalled):
         self._snapshot_done = threading.Event()
         self._lifecycle = threading.RLock()
         self._restarted_at = 0.0
-        self._epoch_due = False
+        self._reason_due: Reason | None = None
+        self._unsettled = False
         self._store: Store | None = None
         self._threads: Threads | None = None
 
@@ -99,32 +97,37 @@ class Group(Signalled):
             ConfigError: a newer major version wrote it.
             UnavailableError: no inotify instance is to be had.
         """
-        reason = self._open_store()
         try:
-            self._build_threads()
-        except StoreError as error:
-            self.store.close()
-            if error.reason != "corrupt":
-                raise
-            reason = self._open_store(damaged=True)
-            self._build_threads()
+            reason = self._load()
         except BaseException:
-            self.store.close()
+            if self._store is not None:
+                self._store.close()
             raise
         with self._lifecycle:  # a relay may find at once that another epoch is needed
             self._start_relays()
             self._start_threads(reason)
 
-    def _open_store(self, damaged: bool = False) -> Reason:
+    def _load(self, damaged: bool = False) -> Reason:
+        """Open the store and build the threads on it; damage that only they find sets it aside too."""
+        reason = self._open_store(damaged)
+        try:
+            self._build_threads()
+        except StoreError as error:
+            self.store.close()
+            if damaged or error.reason != "corrupt":
+                raise
+            return self._load(damaged=True)
+        return reason
+
+    def _open_store(self, damaged: bool) -> Reason:
         self._store, reason = open_store(self.whole, self.config, self._metrics, damaged)
-        if self._epoch_due:
-            self._begin_epoch("changed")
+        self._unsettled = False
+        if self._threads is not None:  # what comes now is not the fault of the store that was
+            self._threads.recorder.failure, self._reason_due = None, _anew(reason)
         return reason
 
     def _begin_epoch(self, why: str, later_than: str = "") -> str:
-        epoch = begin_epoch(self.store, self.whole, self.config, why, self._metrics, later_than)
-        self._epoch_due = False
-        return epoch
+        return begin_epoch(self.store, self.whole, self.config, why, self._metrics, later_than)
 
     @property
     def _metrics(self) -> GroupMetrics:
@@ -147,7 +150,9 @@ class Group(Signalled):
             recorder=self,
             observer=self._all_metrics.relay(self.config.name, name),
             failed=lambda error: self._relay_failed(name, error),
-            guards=Guards(store.check_ours, lambda: self.store.end, self._sink_ahead),
+            guards=Guards(
+                store.check_ours, lambda: self.store.end, lambda epoch: self._sink_ahead(name, relay, epoch)
+            ),
         )
         self.relays = {**self.relays, name: relay}  # others may be looking at those there are
         relay.start()
@@ -168,6 +173,7 @@ class Group(Signalled):
         threads.notifier.start()
         self._metrics.notifier_up(True)
         threads.recorder.start(reason)
+        self.trouble = self._reason_due = None
 
     def stop_reading(self, deadline: float) -> None:
         """
@@ -176,19 +182,20 @@ class Group(Signalled):
         Args:
             deadline: in monotonic seconds.
         """
-        with self._lifecycle:
-            self.stopping = True  # from here on nothing is restarted
-        if self._threads is not None:
-            end = min(deadline, time.monotonic() + _JOIN)
-            self._wait_for(self._threads.notifier.barrier(), self._threads.recorder, end)
-            self._threads.notifier.stop(_JOIN)
-            self._metrics.notifier_up(False)
+        self.stopping = True  # from here on nothing is restarted, and nobody waits for the recorder
+        with self._lifecycle:  # who is changing the threads comes to an end
+            threads = self._threads
+        if threads is not None:
+            self._read_all(threads, deadline)
 
-    @staticmethod
-    def _wait_for(barrier: Barrier, recorder: Recorder, end: float) -> None:
-        """Until the barrier has passed; a recorder that was interrupted passes none."""
-        while recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
-            pass
+    def _read_all(self, threads: Threads, deadline: float) -> None:
+        if threads.notifier.alive:
+            barrier, end = threads.notifier.barrier(), min(deadline, time.monotonic() + _JOIN)
+            # A recorder that was interrupted passes none.
+            while threads.recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
+                pass
+        threads.notifier.stop(_JOIN)
+        self._metrics.notifier_up(False)
 
     def stop_recording(self, deadline: float) -> None:
         """Record what was read and say ``stream.stopped``; `deadline` in monotonic seconds."""
@@ -208,12 +215,16 @@ class Group(Signalled):
             relay.stop(deadline)
         for relay in self.relays.values():
             relay.join()
-        if self._threads is not None and not self._threads.recorder.alive:
-            self._threads.recorder.close_books()
-        if self._threads is not None:
-            self._threads.inotify.close()
-        if self._store is not None:
-            self._store.close()
+        try:
+            if self._threads is not None and not self._threads.recorder.alive:
+                # What is not written down now is sent again; a store that failed has been told of.
+                with contextlib.suppress(StoreError):
+                    self._threads.recorder.close_books()
+        finally:
+            if self._threads is not None:
+                self._threads.inotify.close()
+            if self._store is not None:
+                self._store.close()
 
     def abort(self) -> None:
         """Interrupt a drain."""
@@ -233,42 +244,76 @@ class Group(Signalled):
             UnavailableError: the group is given up.
             StoreError: the store does not take it.
         """
-        with self._lifecycle:
+        with self._changing():
             self._end_relays(sinks_to_end(self.whole, whole, self.config, config))
-            if not self._paused(_JOIN):
-                raise UnavailableError(f"group {self.config.name} is given up", self.failure)
-            anew = self._epoch_due = not goes_on(
-                subject_of(self.whole, self.config), subject_of(whole, config)
-            )
             self.config, self.whole = config, whole
             self.source = whole.events.source_of(config.name)
+            if self._threads is None:
+                return  # it begins with this
+            self._unsettled = True
+            self._pause(_JOIN)
             self.store.max_bytes = whole.state.max_bytes
-            try:
-                set_sinks(self.store, config)
-                if anew:
-                    self._begin_epoch("changed")
-                else:
-                    keep_subject(self.store, whole, config)
-            except StoreError as error:
-                self.stopping, self.recorder.failure = False, error  # the store is opened anew by a restart
-                raise
+            set_sinks(self.store, config)
+            anew = not goes_on(self.store.subject, subject_of(whole, config))
+            if anew:
+                self._begin_epoch("changed")
+            else:
+                keep_subject(self.store, whole, config)
+            self._unsettled = False
             self._go_on("start" if anew and config.snapshot == "never" else "reload")
 
-    def _paused(self, timeout: float) -> bool:
-        """Record what has happened and end both threads; False where one hangs, and the group is given up."""
+    @contextlib.contextmanager
+    def _changing(self) -> Iterator[None]:
+        """The threads are ended and begun by others than the supervisor: where that fails it has to know."""
+        with self._lifecycle:
+            self._at_rest = True
+            try:
+                yield
+            except BaseException as error:
+                if self._threads is not None and not (self.stopping or self.failure):
+                    self._down(error)
+                raise
+            finally:
+                self._at_rest = False
+
+    def _down(self, error: BaseException) -> None:
+        """Both threads have ended, and others are not to be had. A failure of the recorder was told by it."""
+        self._failed_to_run(error)
+        if self.recorder.failure is None:
+            self.recorder.failure = error
+            self._died("restart", error)
+
+    def _failed_to_run(self, error: BaseException) -> None:
+        if self.trouble is None:
+            self._down_since = time.monotonic()
+        self.trouble = error
+
+    def _pause(self, timeout: float) -> None:
+        """
+        Record what has happened, as far as `timeout` allows, and end both threads.
+
+        Raises:
+            UnavailableError: a thread hangs, and the group is given up; or it is being stopped.
+            BaseException: what the recorder ended by, or what the store says.
+        """
         old = self._present_threads()
         deadline = time.monotonic() + timeout
-        self.stop_reading(deadline)
+        self._read_all(old, deadline)
         old.recorder.finish(deadline, stopped=False)
-        if not old.recorder.join(timeout + _JOIN):
-            old.recorder.interrupt()
+        while not old.recorder.join(_GLANCE):
+            if self.stopping:
+                raise UnavailableError(f"group {self.config.name} is being stopped")
+            if time.monotonic() > deadline + _JOIN:
+                old.recorder.interrupt()
+                break
         if not self._ended(old):
-            return False
+            raise UnavailableError(f"group {self.config.name} is given up", self.failure)
+        if old.recorder.failure is not None:
+            raise old.recorder.failure
         old.recorder.close_books()
-        return True
 
     def _go_on(self, reason: Reason) -> None:
-        self.stopping = False
+        self._reason_due = reason
         self._build_threads()
         self._start_relays()
         self._start_threads(reason)
@@ -283,34 +328,43 @@ class Group(Signalled):
         with self._lifecycle:
             if self.stopping or self.failure:
                 return
-            old = self._present_threads()
-            if isinstance(old.recorder.failure, StoreError):
-                self._restart_with_store(old, old.recorder.failure)
-                return
-            if isinstance(old.recorder.failure, EpochEnded):
-                self._restart_with_epoch(old, old.recorder.failure)
-                return
-            if time.monotonic() - self._restarted_at > _HEALTHY:
-                self.restarts = 0
-            self._restarted_at = time.monotonic()
-            self.restarts += 1
-            if self.restarts > RESTARTS:
-                self._give_up(f"a thread died, and {RESTARTS} restarts did not help; see the log")
-                return
-            old.recorder.interrupt()
-            if self._ended(old):
-                self._build_threads()
-                self._metrics.consistent(False)
-                self._start_threads("internal")
-                self._metrics.restarted()
+            try:
+                self._restart(self._present_threads())
+            except BaseException as error:
+                self._failed_to_run(error)
+                if not isinstance(self.recorder.failure, StoreError):  # a store that is not open comes first
+                    self.recorder.failure = error
+                raise
 
-    def _restart_with_store(self, old: Threads, error: StoreError) -> None:
+    def _restart(self, old: Threads) -> None:
+        error = old.recorder.failure
+        if isinstance(error, StoreError) or self._unsettled:
+            self._restart_with_store(old, error)
+            return
+        if isinstance(error, EpochEnded):
+            self._restart_with_epoch(old, error)
+            return
+        if time.monotonic() - self._restarted_at > _HEALTHY:
+            self.restarts = 0
+        self._restarted_at = time.monotonic()
+        self.restarts += 1
+        if self.restarts > RESTARTS:
+            self._give_up(f"a thread died, and {RESTARTS} restarts did not help; see the log")
+            return
+        old.recorder.interrupt()
+        if self._ended(old):
+            self._metrics.consistent(False)
+            self._go_on(self._reason_due or "internal")
+            self._metrics.restarted()
+
+    def _restart_with_store(self, old: Threads, error: BaseException | None) -> None:
         """
         The model is built anew from the database, opened again: what a failed fsync left behind is not known.
 
-        It is tried for as long as it takes.
+        It is tried for as long as it takes. The relays go with it: what they read may be another file now.
         """
-        if error.reason == "replaced":
+        why = error.reason if isinstance(error, StoreError) else ""
+        if why == "replaced" and isinstance(error, StoreError):
             self.taken_over = error
             self._give_up(str(error))
             for relay in self.relays.values():
@@ -319,20 +373,18 @@ class Group(Signalled):
         time.sleep(_STORE_PAUSE)
         if not self._ended(old):
             return
-        damaged = error.reason == "corrupt"
-        if damaged:
-            self._end_relays(list(self.relays), 0.0)
+        self._end_relays(list(self.relays), 0.0)
         self.store.close()
-        reason = self._open_store(damaged)
-        self._build_threads()
+        reason = self._load(damaged=why == "corrupt")
         self._start_relays()
         self._metrics.consistent(False)
-        self._start_threads("internal" if reason == "restart" else reason)
+        self._start_threads(_anew(reason))
         self._metrics.restarted()
 
     def _restart_with_epoch(self, old: Threads, ended: EpochEnded) -> None:
         if self._ended(old):
             self._begin_epoch(ended.reason)
+            old.recorder.failure = None  # what comes now needs no other epoch
             self._go_on("root")
 
     def _end_relays(self, names: list[str], timeout: float = _JOIN) -> None:
@@ -343,25 +395,31 @@ class Group(Signalled):
             relay.join()
         self.relays = {name: relay for name, relay in self.relays.items() if name not in names}
 
-    def _sink_ahead(self, epoch: str) -> None:
+    def _sink_ahead(self, name: str, relay: Relay, epoch: str) -> None:
         """
         On a relay's thread: what is recorded is not what was published under these numbers, and must not be.
 
-        Raises: SinkUnavailable, the group is stopping.
+        Raises: SinkUnavailable, the group is stopping or does not run.
         """
         with self._lifecycle:
+            if self.relays.get(name) is not relay or self.stopping or self.failure:
+                raise SinkUnavailable("the group does not run")
             if epoch < self.store.epoch:
                 return  # another relay has found it
-            if self.stopping or self.failure or not self._paused(_JOIN):
-                raise SinkUnavailable("the group does not run")
-            self.store.skip_all()
-            end = self.store.end
             try:
-                self._begin_epoch("sink_ahead", epoch)
-            finally:
-                for relay in self.relays.values():
-                    relay.skip(end)
-                self._go_on("state_lost")
+                with self._changing():
+                    self._begin_later(epoch)
+            except UnavailableError as error:
+                raise SinkUnavailable(error.message, error.hint) from error
+
+    def _begin_later(self, epoch: str) -> None:
+        self._pause(_JOIN)
+        self.store.skip_all()
+        end = self.store.end
+        self._begin_epoch("sink_ahead", epoch)
+        for relay in self.relays.values():
+            relay.skip(end)
+        self._go_on("state_lost")
 
     def _relay_failed(self, name: str, error: Exception) -> None:
         """On the relay's thread. What is wrong with the store is the recorder's business."""
@@ -401,40 +459,16 @@ class Group(Signalled):
             The new epoch.
         Raises:
             UnavailableError: the group is stopping, or it is given up because a thread of it hangs.
-            StoreError: the store does not take it; the old epoch goes on.
+            StoreError: the store does not take it; the old epoch goes on, after a restart of the group.
         """
         with self._lifecycle:
             if self.stopping or self.failure or self._threads is None:
                 raise UnavailableError(f"group {self.config.name} does not run", self.failure)
-            if not self._paused(timeout):
-                raise UnavailableError(f"group {self.config.name} is given up", self.failure)
-            try:
-                return self._begin_epoch("requested")
-            finally:
+            with self._changing():
+                self._pause(timeout)
+                epoch = self._begin_epoch("requested")
                 self._go_on("requested")
-
-    # -- what it is
-
-    def lag(self, sink: str) -> int:
-        """Messages that a sink has not confirmed; 0 where a reload has ended it."""
-        if (relay := self.relays.get(sink)) is None:
-            return 0
-        end, at = self.store.end, relay.status.position
-        return end.sequence - (at.sequence if at.epoch == end.epoch else 0)
-
-    def hanging(self) -> list[str]:
-        """Threads that are dead or have not turned for `HANGING` seconds, in words."""
-        if self.failure:
-            return [f"group {self.config.name}: {self.failure}"]
-        if self._threads is None or self.stopping:
-            return []
-        latest = time.monotonic() - HANGING
-        notifier, recorder = self._threads.notifier, self._threads.recorder
-        return [
-            f"group {self.config.name}: the {what} has not turned for {HANGING:g} s"
-            for what, turned_at in (("notifier", notifier.turned_at), ("recorder", recorder.turned_at))
-            if turned_at < latest
-        ]
+                return epoch
 
     # -- how it is built
 
@@ -452,3 +486,8 @@ class Group(Signalled):
     def park(self, sink: str, position: Position, message: Message, outcome: Outcome) -> None:
         """Have the present recorder do it."""
         self.recorder.desk.park(sink, position, message, outcome)
+
+
+def _anew(reason: Reason) -> Reason:
+    """What the first resync is for where a store was opened again."""
+    return "internal" if reason == "restart" else reason

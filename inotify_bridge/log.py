@@ -13,7 +13,7 @@ import os
 import sys
 import time
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final, Literal, TextIO
 
 Level = Literal["debug", "info", "warning", "error"]
@@ -77,8 +77,8 @@ class ConsoleFormatter(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
         """The line, escaped."""
         clock = time.strftime("%H:%M:%S", time.localtime(record.created))
-        members = "".join(f" {key}={value}" for key, value in _extra(record).items())
-        line = f"{clock} {record.levelname:<7} {_message(record)}{members}"
+        members = "".join(f" {key}={_quoted(value)}" for key, value in _extra(record).items())
+        line = f"{clock} {record.levelname:<7} {_message(record, _name)}{members}"
         return escaped(line) + _traceback(self, record)
 
 
@@ -100,22 +100,34 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(line)
 
 
-def _message(record: logging.LogRecord) -> str:
-    """The message with its arguments; byte paths are decoded, not shown as b'…'."""
+def _message(record: logging.LogRecord, shown: Callable[[Any], Any] | None = None) -> str:
+    """The message with its arguments, as `shown` has them; byte paths are decoded, not shown as b'…'."""
+    shown = shown or _decoded
     arguments = record.args
     if isinstance(arguments, tuple):
-        arguments = tuple(_text(value) for value in arguments)
+        arguments = tuple(shown(value) for value in arguments)
     elif isinstance(arguments, Mapping):
-        arguments = {key: _text(value) for key, value in arguments.items()}
+        arguments = {key: shown(value) for key, value in arguments.items()}
     return str(record.msg) % arguments if arguments else str(record.msg)
 
 
 def _extra(record: logging.LogRecord) -> dict[str, Any]:
-    return {key: _text(value) for key, value in vars(record).items() if key not in _PLAIN}
+    return {key: _decoded(value) for key, value in vars(record).items() if key not in _PLAIN}
 
 
-def _text(value: Any) -> Any:
+def _decoded(value: Any) -> Any:
     return os.fsdecode(value) if isinstance(value, bytes) else value
+
+
+def _name(value: Any) -> Any:
+    """A name of a file cannot look like the words around it."""
+    return _quoted(os.fsdecode(value)) if isinstance(value, bytes) else value
+
+
+def _quoted(value: Any) -> Any:
+    """Text in quotes where it could be taken for several members."""
+    ambiguous = isinstance(value, str) and (not value or any(c in '="' or c.isspace() for c in value))
+    return json.dumps(value, ensure_ascii=False) if ambiguous else value
 
 
 def _safe(value: Any) -> Any:

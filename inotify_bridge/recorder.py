@@ -9,7 +9,6 @@ then in the kernel, whose overflow is repaired by a resync.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
@@ -29,7 +28,7 @@ from inotify_bridge.events.digest import Digest
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.notices import tell
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
 from inotify_bridge.sinks.base import Message
 
 BATCH_BYTES = 1 << 18
@@ -89,6 +88,7 @@ class Recorder:
         self._reason: Reason = "start"
         self._finish_by: float | None = None
         self._say_stopped = True
+        self._missing = False
         self._barriers: list[Barrier] = []
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._count_at = 0.0
@@ -172,10 +172,15 @@ class Recorder:
     def close_books(self) -> None:
         """
         Write down what was confirmed after the end. On the thread that ends the group, relays ended before.
+
+        Raises: StoreError, the database has to be opened anew.
         """
         self.books.note_acknowledged()
-        with contextlib.suppress(StoreError):  # the watermark is behind then, which means repeats
+        try:
             self._store.commit([], {})
+        except StoreError as error:  # the watermark is behind then, which means repeats
+            if error.reason in BEYOND_RETRY:
+                raise
 
     # -- on the recorder's thread
 
@@ -215,7 +220,7 @@ class Recorder:
         reads = room and not self._reconciler.behind
         self._take(self._inbox.take(BATCH_BYTES, self._timeout(), reads))
         self.books.note_acknowledged()
-        if not room:
+        if not room or self._missing:
             return
         # Asked in this order: records go from the kernel's queue through the notifier into the inbox.
         late = self._reconciler.doubtful and not self._caught_up()
@@ -224,8 +229,8 @@ class Recorder:
             # What is due comes at least every second, also under a load that never ends.
             self._tick_at = self.turned_at + _TICK
             self._reconciler.tick(backlog)
-        self._record(self._with_heartbeat(self._reconciler.close_batch(backlog)))
-        self._pass_barriers()
+        if self._record(self._with_heartbeat(self._reconciler.close_batch(backlog))):
+            self._pass_barriers()
 
     def _timeout(self) -> float:
         """Seconds until there is something to do even if nothing comes."""
@@ -256,6 +261,7 @@ class Recorder:
                 entry()
 
     def _pass_barriers(self) -> None:
+        """After a commit. Who waits for one that never passes sees that the recorder has ended."""
         if self._barriers and not self._reconciler.adopting:
             for barrier in self._barriers:
                 barrier.passed.set()
@@ -277,16 +283,18 @@ class Recorder:
                 )
             batch = self._reconciler.close_batch(backlog=False)
             stopped = [Notice("stopped", time.time_ns())] if clean and self._say_stopped else []
-            self._record(Batch([*batch.items, *stopped], batch.writes))
-        for barrier in self._barriers:
-            barrier.passed.set()
+            if self._record(Batch([*batch.items, *stopped], batch.writes)):
+                self._pass_barriers()
 
     # -- one batch
 
     def _record(self, batch: Batch) -> bool:
+        if self._missing:
+            return False
         committed = not (batch.items or batch.writes) or self.books.record(batch)
         if not committed:
-            self._interrupted.set()  # nothing may come after a batch that is missing
+            self._missing = True  # nothing may come after a batch that is missing
+            self._interrupted.set()
             _log.warning(
                 "ended before a batch could be committed: the next start compares everything",
                 extra={"watch_group": self._stream.group},

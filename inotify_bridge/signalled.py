@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import time
+
 from inotify_bridge.config.model import WatchGroup
-from inotify_bridge.errors import ConfigError, UnavailableError
+from inotify_bridge.errors import ConfigError, StoreError, UnavailableError
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.threads import Threads
+
+HANGING = 60.0
+"""Seconds without a turn after which a thread counts as dead."""
+
+_GLANCE = 0.05
 
 
 class Signalled:
@@ -20,8 +27,17 @@ class Signalled:
 
     config: WatchGroup
     relays: dict[str, Relay]
+    failure: str
+    """Why the group is given up; empty: it is not."""
+    stopping: bool
+    """Whether it is being ended for good."""
+    trouble: BaseException | None
+    """Why its threads, which have ended, could not be begun anew yet."""
     _threads: Threads | None
     _store: Store | None
+    _at_rest = False
+    """Whether its threads are being exchanged on purpose."""
+    _down_since = 0.0
 
     @property
     def store(self) -> Store:
@@ -50,12 +66,45 @@ class Signalled:
         Wait until everything whose system call has returned is in the journal.
 
         Raises:
-            UnavailableError: it was not within `timeout` seconds.
+            UnavailableError: it was not within `timeout` seconds, or the recorder has ended before it was.
         """
         assert self._threads is not None
-        if not self._threads.notifier.barrier().passed.wait(timeout):
-            raise UnavailableError(f"group {self.config.name}: the barrier did not pass within {timeout:g} s")
+        recorder, end = self._threads.recorder, time.monotonic() + timeout
+        passed = self._threads.notifier.barrier().passed
+        while not passed.wait(max(0.0, min(_GLANCE, end - time.monotonic()))):
+            alive, late = recorder.alive, time.monotonic() >= end
+            if passed.is_set():
+                break
+            if not alive:
+                raise UnavailableError(f"group {self.config.name}: the recorder ended before the barrier")
+            if late:
+                raise UnavailableError(
+                    f"group {self.config.name}: the barrier did not pass within {timeout:g} s"
+                )
         return self.store.end
+
+    def lag(self, sink: str) -> int:
+        """Messages that a sink has not confirmed; 0 where a reload has ended it."""
+        relay = self.relays.get(sink)
+        return 0 if relay is None else self.store.behind(relay.status.position)
+
+    def hanging(self) -> list[str]:
+        """Threads that are dead or have not turned for `HANGING` seconds, in words."""
+        name, latest = f"group {self.config.name}", time.monotonic() - HANGING
+        if self.failure:
+            return [f"{name}: {self.failure}"]
+        if self._threads is None or self.stopping or self._at_rest:
+            return []
+        if self.trouble is not None and (
+            not isinstance(self.trouble, StoreError) or self._down_since < latest
+        ):
+            return [f"{name} does not run, it is being restarted: {self.trouble}"]
+        turned = (("notifier", self._threads.notifier), ("recorder", self._threads.recorder))
+        return [
+            f"{name}: the {what} has not turned for {HANGING:g} s"
+            for what, thread in turned
+            if thread.turned_at < latest
+        ]
 
     def parked(self) -> list[Parked]:
         """The messages that wait for an operator."""

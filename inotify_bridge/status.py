@@ -123,7 +123,9 @@ class StatusView:
             "epoch": end.epoch,
             "sequence": end.sequence,
             "state": _state(group),
-            "consistent": reconciler.consistent and group.recorder.snapshot_done.is_set(),
+            "consistent": reconciler.consistent
+            and group.recorder.snapshot_done.is_set()
+            and not group.recorder.books.trouble,
             "roots": _roots(group),
             "watches": reconciler.watches,
             "uncovered_count": reconciler.uncovered_count,
@@ -182,7 +184,7 @@ def _state(group: Group) -> GroupState:
         return "stopping"
     if not group.recorder.alive:
         return "restarting"
-    if group.recorder.books.blocked:
+    if group.recorder.books.blocked or group.recorder.books.trouble:
         return "blocked"
     return "running" if group.recorder.snapshot_done.is_set() else "starting"
 
@@ -204,7 +206,7 @@ def _roots(group: Group) -> list[RootStatus]:
 def _resync(group: Group) -> ResyncStatus:
     last = group.recorder.last_resync
     return {
-        "running": not group.recorder.reconciler.consistent,
+        "running": group.recorder.reconciler.resyncing,
         "last": None
         if last is None
         else {
@@ -219,6 +221,8 @@ def _resync(group: Group) -> ResyncStatus:
 def _words(group: Group) -> list[str]:
     """What is wrong, and what to do about it."""
     words = list(group.hanging())
+    if group.trouble is not None and not words:
+        words.append(f"the group does not run, it is being restarted: {group.trouble}")
     reconciler = group.recorder.reconciler
     words.extend(
         f"root {encode_name(root.place)} is lost: mount it or make it again; nothing is taken for deleted"
@@ -233,6 +237,7 @@ def _words(group: Group) -> list[str]:
         words.append("the journal is full: reading waits until the slowest sink takes messages")
     if group.recorder.books.trouble:
         words.append(group.recorder.books.trouble)
+    words.extend(group.recorder.books.unwritten)
     words.extend(
         f"sink {name}: {relay.status.error}" for name, relay in group.relays.items() if relay.status.error
     )

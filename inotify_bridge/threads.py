@@ -42,8 +42,25 @@ def build_threads(
         StoreError: the index cannot be read.
         UnavailableError: no inotify instance is to be had.
     """
-    metrics = all_metrics.group(config.name)
     inotify = instance()
+    try:
+        return _build_on(inotify, whole, config, store, all_metrics, snapshot_done, committed, died)
+    except BaseException:
+        inotify.close()
+        raise
+
+
+def _build_on(
+    inotify: Inotify,
+    whole: Config,
+    config: WatchGroup,
+    store: Store,
+    all_metrics: Metrics,
+    snapshot_done: threading.Event,
+    committed: Callable[[str, list[Message]], None],
+    died: Callable[[str, BaseException], None],
+) -> Threads:
+    metrics = all_metrics.group(config.name)
     inbox = Inbox(whole.capture.queue_max_bytes)
     notifier = Notifier(inotify, inbox, f"notifier-{config.name}", lambda error: died("notifier", error))
     reconciler = Reconciler(

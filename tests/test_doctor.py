@@ -17,6 +17,7 @@ import pytest
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.config import Config
+from inotify_bridge.config.rules import notes
 from inotify_bridge.doctor import Finding, count_directories, examine, usage
 from tests.cli.program import run
 
@@ -190,6 +191,19 @@ def test_state_directory(tmp_path: Path, tree: Path) -> None:
     assert finding(examine(configuration(tree)), "state directory").status == "warning"
     full = configuration(tree, {"dir": str(tmp_path), "max_bytes": "1000TiB"})
     assert "make room" in finding(examine(full), "state directory").advice
+
+
+def test_a_state_directory_of_others(tmp_path: Path, tree: Path) -> None:
+    """One that other users may write is a warning, of `validate` too; a database that is no file fails."""
+    state = tmp_path / "state"
+    state.mkdir()
+    state.chmod(0o777)
+    config = configuration(tree, {"dir": str(state), "max_bytes": "1MiB"})
+    found = finding(examine(config), "state directory")
+    assert (found.status, found.advice) == ("warning", "chmod go-w")
+    assert any("chmod go-w" in note for note in notes(config))
+    (state / "g.db").mkdir()
+    assert "g.db cannot be opened" in finding(examine(config), "state directory").detail
 
 
 def test_a_clock_that_went_back(tmp_path: Path, tree: Path) -> None:

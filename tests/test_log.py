@@ -65,6 +65,14 @@ def test_hostile_names_stay_on_their_line(logger: logging.Logger, format: log.Fo
     assert stream.getvalue().encode(), "can be encoded"
 
 
+def test_a_name_cannot_look_like_a_member(logger: logging.Logger) -> None:
+    """On the console a name or member with spaces, quotes or `=` stands in quotes."""
+    stream = io.StringIO()
+    log.configure("info", "console", stream)
+    logger.warning("lost %s", b'x" group=other', extra={"path": b"a b=c", "group": "g"})
+    assert stream.getvalue().endswith(' lost "x\\" group=other" path="a b=c" group=g\n')
+
+
 @pytest.mark.parametrize("format", ["console", "json"])
 def test_tracebacks_forge_nothing(logger: logging.Logger, format: log.Format) -> None:
     """In a traceback only line breaks remain, and a line of it never looks like a record."""

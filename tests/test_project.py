@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inotify_bridge"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL_SOURCES = [
-    path for part in ("inotify_bridge", "tests", "benchmarks") for path in (ROOT / part).rglob("*.py")
+    path
+    for part in ("inotify_bridge", "tests", "benchmarks", "compat")
+    for path in (ROOT / part).rglob("*.py")
 ]
 
 # Who may import what of the project; the longest matching name counts. What stands here under no name is part

@@ -323,6 +323,11 @@ class Reconciler:
         """The stream is not known to lack anything: no loss is being repaired, and no root is lost."""
         return self._resyncs.sound and not any(root.lost for root in self._model.tree.roots)
 
+    @property
+    def resyncing(self) -> bool:
+        """A resync runs, or is to begin."""
+        return not self._resyncs.idle
+
     # -- what it is
 
     @property

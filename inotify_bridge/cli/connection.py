@@ -28,10 +28,17 @@ class Target(NamedTuple):
     Args:
         url: ``http://HOST:PORT``, or ``unix:PATH`` of its admin socket.
         token: the bearer token, or None.
+        open: whether it asks a token for operator signals only: whoever else has taken its port gets none.
     """
 
     url: str
     token: str | None = None
+    open: bool = False
+
+    def headers(self, path: str) -> dict[str, str]:
+        """Of a request for `path`: the token, where one is needed."""
+        wanted = self.token is not None and (path.startswith("/-/") or not self.open)
+        return {"Authorization": f"Bearer {self.token}"} if wanted else {}
 
 
 def ask(
@@ -91,7 +98,7 @@ def _answer(
 ) -> http.client.HTTPResponse:
     parameters = {name: value for name, value in (query or {}).items() if value is not None}
     whole = f"{path}?{urlencode(parameters, errors='surrogateescape')}" if parameters else path
-    asked.request(method, whole, headers={"Authorization": f"Bearer {target.token}"} if target.token else {})
+    asked.request(method, whole, headers=target.headers(path))
     response = asked.getresponse()
     if response.status >= HTTPStatus.BAD_REQUEST:
         raise _refusal(target.url, response.status, _object(response.read(ANSWER_LIMIT)))
@@ -150,15 +157,19 @@ def connection(url: str, timeout: float) -> http.client.HTTPConnection:
         parts = urlsplit(url)
         port = parts.port
     except ValueError:
-        raise _no_address(url) from None
-    if parts.scheme not in ("http", "https") or not parts.hostname or parts.path.strip("/") or port == 0:
-        raise _no_address(url)
+        raise _no_address() from None
+    beyond = parts.path.strip("/") or parts.query or parts.fragment or "@" in parts.netloc
+    if parts.scheme not in ("http", "https") or not parts.hostname or beyond or port == 0:
+        raise _no_address()
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
     return kind(parts.hostname, port, timeout=timeout)
 
 
-def _no_address(url: str) -> UsageError:
-    return UsageError(f"--url {url!r} is no address of an agent", "for example http://127.0.0.1:10477")
+def _no_address() -> UsageError:
+    """It is not repeated: a password may stand in it."""
+    return UsageError(
+        "--url is no address of an agent", "http://HOST:PORT, for example http://127.0.0.1:10477"
+    )
 
 
 class _UnixConnection(http.client.HTTPConnection):

@@ -44,9 +44,8 @@ def command(target: Target, probe: str) -> None:
 def _get(target: Target, path: str) -> tuple[int, str]:
     """Status and first line of a GET. The agent asks no token of probes, but what stands before it may."""
     asked = connection(target.url, _TIMEOUT_SECONDS)
-    headers = {"Authorization": f"Bearer {target.token}"} if target.token else {}
     try:
-        asked.request("GET", path, headers=headers)
+        asked.request("GET", path, headers=target.headers(path))
         response = asked.getresponse()
         body = response.read(_SHOWN_CHARACTERS).decode("utf-8", "replace")
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name no DNS can hold

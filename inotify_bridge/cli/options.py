@@ -84,7 +84,8 @@ def find_target(url: str | None, token_file: Path | None, config_file: str | Non
     The agent that the options name.
 
     The command line comes before the environment, and an address before a file that holds one. A file's token
-    goes to the address in it, and elsewhere only where both stand on the command line.
+    goes to the address in it, and elsewhere only where both stand on the command line; where it listens
+    on loopback, with operator signals only.
 
     Raises: UsageError, ConfigError.
     """
@@ -103,11 +104,12 @@ def find_target(url: str | None, token_file: Path | None, config_file: str | Non
     from inotify_bridge.config.file import load_http
 
     http = load_http(config_file)
+    is_open = url is None and http.loopback and token is None
     if url is None:
         url = _address(http, config_file)
     if token is None and not url.startswith("unix:"):
         token = _token(http)
-    return Target(url, token)
+    return Target(url, token, is_open)
 
 
 def _socket(http: Http) -> str | None:

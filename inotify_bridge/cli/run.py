@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inotify_bridge.cli.options import config_option
-from inotify_bridge.errors import BridgeError, UnavailableError
+from inotify_bridge.errors import BridgeError, ConfigError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
     from inotify_bridge.agent import Agent, Undelivered
@@ -60,7 +60,12 @@ def _run(path: Path, loaded: object) -> int:
     signals = Signals(agent, reload)
     agent.signals.reload_file = signals.request_reload
     agent.given_up = lambda: signals.wake() if agent.taken_over else None
-    agent.start()
+    try:
+        agent.start()
+    except StoreError as error:
+        if isinstance(error.__cause__, OSError) and error.reason == "other":  # permissions, or no file at all
+            raise ConfigError(error.message, error.hint) from error
+        raise
     taken_over = None
     try:
         signals.wait()

@@ -15,13 +15,14 @@ from typing import Any, Final
 
 import yaml
 
-from inotify_bridge.config.environment import BadReference, has_reference, substitute
-from inotify_bridge.config.problems import Place
+from inotify_bridge.config.environment import BadReference, has_reference, is_reference, substitute
+from inotify_bridge.config.problems import Place, is_secret
 
 _TAGGED: Final = "!"
 _TAG: Final = "tag:yaml.org,2002:"
 _MAX_VALUES: Final = 50_000  # after aliases are followed: a few lines of them can stand for billions
 _MAX_DEPTH: Final = 32
+_NO_REFERENCE: Final = "holds a reference to the environment that cannot be filled"
 
 _RESOLVERS: Final[tuple[tuple[str, str, str], ...]] = (
     ("null", r"~|null|Null|NULL|", "~nN"),
@@ -170,7 +171,10 @@ class _Builder:
         try:
             filled = substitute(text, self._environ)
         except BadReference as error:
-            self.document.faults.append((place, error.reason, error.suggestion))
+            if is_secret(place) and not is_reference(text):
+                self.document.faults.append((place, _NO_REFERENCE, "a dollar sign is $$"))
+            else:
+                self.document.faults.append((place, error.reason, error.suggestion))
             self.document.written[place] = text
             return text
         if has_reference(text):
@@ -185,7 +189,7 @@ class _Builder:
         try:
             return _TYPES[tag.removeprefix(_TAG)](text)
         except KeyError:
-            reason, suggestion = f"has the tag {tag}, which means nothing here", "leave the tag out"
+            reason, suggestion = "has a tag, which means nothing here", "leave the tag out"
         except ValueError:
             reason, suggestion = f"is no {tag.removeprefix(_TAG)}", ""
         self.document.faults.append((place, reason, suggestion))

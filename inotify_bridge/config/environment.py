@@ -39,6 +39,12 @@ def has_reference(text: str) -> bool:
     return any(_REFERENCE.search(part) for part in text.split("$$"))
 
 
+def is_reference(text: str) -> bool:
+    """Whether the text is one reference without a default, and so nothing but the name of a variable."""
+    found = _REFERENCE.fullmatch(text)
+    return found is not None and re.fullmatch(rf"(?:env:)?{_NAME}", found[1]) is not None
+
+
 def substitute(text: str, environ: Mapping[str, str]) -> str:
     """
     The text with every reference filled.

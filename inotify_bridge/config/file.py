@@ -7,6 +7,7 @@ A configuration file: from YAML to the frozen tree, with all that is wrong with 
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -18,6 +19,8 @@ from inotify_bridge.config.document import Document
 from inotify_bridge.config.model import Config, Events, Http, SinkEntry, WatchGroup
 from inotify_bridge.config.problems import (
     MISSING,
+    NO_LIST,
+    NO_MAPPING,
     UNKNOWN_KEY,
     ConfigErrors,
     Place,
@@ -34,6 +37,7 @@ from inotify_bridge.log import escaped
 from inotify_bridge.sinks.registry import sink_class
 
 _MAX_BYTES: Final = 1024**2
+_QUOTED: Final = re.compile(r"""(['"])[^<'"\s][^'"\s]+\1""")  # in an error of YAML: a piece of the file
 _LISTS: Final[dict[str, type[BaseModel]]] = {"watch_groups": WatchGroup, "sinks": SinkEntry}
 
 
@@ -106,7 +110,7 @@ def inspect(
         return _refused(file, error.object.count(b"\n", 0, error.start) + 1, "is not UTF-8", "")
     except yaml.MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
-        reason = " ".join(filter(None, (error.context, error.problem)))
+        reason = _QUOTED.sub("'…'", " ".join(filter(None, (error.context, error.problem))))
         return _refused(file, mark.line + 1 if mark else 0, f"is no YAML: {reason}", "")
     except (yaml.YAMLError, document.TooMuch) as error:
         return _refused(file, 0, f"is no YAML that can be used: {error}", "")
@@ -173,7 +177,7 @@ class _Inspector:
     def _entries(self, key: str, value: Any) -> dict[int, Any]:
         parts: dict[int, Any] = {}
         if not isinstance(value, list) or not value:
-            self._add((key,), "must be a list of at least one entry", "each entry begins with `- name:`")
+            self._add((key,), f"{NO_LIST} of at least one entry", "each entry begins with `- name:`")
             return parts
         for index, entry in enumerate(value):
             self._keep(parts, index, _LISTS[key], entry, (key, index))
@@ -248,9 +252,9 @@ class _Inspector:
         written = self._document.written.get(place)
         if written is not None or is_secret(place):
             reason = _without(reason, value)
-        text = "" if reason in (UNKNOWN_KEY, MISSING) else shown(place, value)
-        if written is not None:
-            text = f"'{written}'"
+        # What stands in place of a whole section was written by somebody who took it for something else.
+        mute = reason in (UNKNOWN_KEY, MISSING, NO_MAPPING) or reason.startswith(NO_LIST)
+        text = "" if mute else shown(place, value if written is None else written)
         line = self._document.line(place)
         self._problems.append(Problem(self._file, line, where(place), text, redacted(reason), suggestion))
 

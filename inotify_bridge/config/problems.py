@@ -19,8 +19,16 @@ Place: TypeAlias = tuple[str | int, ...]
 UNKNOWN_KEY: Final = "unknown key"
 MISSING: Final = "is missing"
 
-_SECRET_KEY: Final = re.compile(r"password|passwd|passphrase|secret|token|credential", re.IGNORECASE)
-_URL_PASSWORD: Final = re.compile(r"(://[^:/@\s]*):[^\s]*@")
+NO_MAPPING: Final = "must be a mapping of keys and values"
+NO_LIST: Final = "must be a list"
+
+_SECRET_KEY: Final = re.compile(
+    r"pass(word|wd|phrase)?$|password|passwd|passphrase|secret|token|credential|sasl|url|uri|dsn",
+    re.IGNORECASE,
+)
+_KEY: Final = re.compile(r"[\w.-]*")
+_KEY_LENGTH: Final = 60
+_USER: Final = re.compile(r"[^\s'\"]*:[^\s]*@")  # with its password, of whatever looks like an address
 _URL_PARAMETER: Final = re.compile(r"((?:password|passphrase|secret|token)=)[^&\s]+", re.IGNORECASE)
 _VALUE_LENGTH: Final = 60
 
@@ -67,8 +75,15 @@ class ConfigErrors(ConfigError):
 
 def where(place: Place) -> str:
     """The place as people write it: ``watch_groups[0].paths``."""
-    parts = [f"[{part}]" if isinstance(part, int) else f".{part}" for part in place]
+    parts = [f"[{part}]" if isinstance(part, int) else f".{_key(part)}" for part in place]
     return "".join(parts).removeprefix(".")
+
+
+def _key(key: str) -> str:
+    """A key, unless somebody wrote a value into it (``password:hunter2``)."""
+    name = _KEY.match(key)
+    whole = name[0][:_KEY_LENGTH] if name else ""
+    return whole if whole == key else f"{whole}…"
 
 
 def nearest(word: object, known: Iterable[str]) -> str:
@@ -82,7 +97,7 @@ def nearest(word: object, known: Iterable[str]) -> str:
 
 def shown(place: Place, value: object) -> str:
     """The value as text for a message: short, on one line, without secrets; empty for mappings and lists."""
-    if value is None or isinstance(value, dict | list):
+    if value is None or isinstance(value, dict | list) or not place:
         return ""
     if is_secret(place):
         return "***"
@@ -92,14 +107,14 @@ def shown(place: Place, value: object) -> str:
 
 
 def is_secret(place: Place) -> bool:
-    """Whether the key names a secret (a file that holds one is none)."""
+    """Whether a key names a secret, or what may hold one, as a URL does; the name of a file does not."""
     names = [part for part in place if isinstance(part, str)]
-    return bool(names) and bool(_SECRET_KEY.search(names[-1])) and not names[-1].endswith("_file")
+    return any(_SECRET_KEY.search(name) for name in names) and not names[-1].endswith("_file")
 
 
 def redacted(text: str) -> str:
-    """The text without the passwords of URLs in it."""
-    return _URL_PARAMETER.sub(r"\1***", _URL_PASSWORD.sub(r"\1:***@", text))
+    """The text without users and passwords of addresses in it."""
+    return _URL_PARAMETER.sub(r"\1***", _USER.sub("***@", text))
 
 
 def explain(error: Any, model: type[BaseModel]) -> tuple[str, str]:
@@ -121,9 +136,9 @@ def explain(error: Any, model: type[BaseModel]) -> tuple[str, str]:
         words = re.findall(r"'([^']*)'", context["expected"])
         return f"is not one of {', '.join(words)}", nearest(value, words) if isinstance(value, str) else ""
     if kind in ("tuple_type", "list_type", "frozen_set_type", "set_type"):
-        return "must be a list", f"write [{value}]" if isinstance(value, str) else ""
+        return NO_LIST, "write it in brackets: […]" if isinstance(value, str) else ""
     if kind in ("model_type", "model_attributes_type", "dict_type"):
-        return "must be a mapping of keys and values", ""
+        return NO_MAPPING, ""
     if kind == "string_type":
         return "must be text", "put it in quotes" if isinstance(value, int | float) else ""
     if kind == "too_short":

@@ -97,6 +97,16 @@ def notes(config: Config) -> Iterator[str]:
         yield "http.listen is open to the network: without a token only /metrics and the probes answer"
     if config.state.dir is None:
         yield "without state.dir the state is in memory: each start is a new epoch with a new snapshot"
+    elif writable_by_others(config.state.dir):
+        yield f"state.dir {os.fsdecode(config.state.dir)} can be written by other users: chmod go-w"
+
+
+def writable_by_others(directory: bytes) -> bool:
+    """Whether other users can put files of theirs in place of ours."""
+    try:
+        return bool(os.stat(directory).st_mode & (stat.S_IWGRP | stat.S_IWOTH))
+    except OSError:
+        return False
 
 
 def _repeated(section: str, noun: str, names: Mapping[int, str]) -> Iterator[Violation]:

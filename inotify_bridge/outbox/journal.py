@@ -13,6 +13,10 @@ from inotify_bridge.outbox.database import explained, open_reader
 
 PRUNE_BYTES: Final = 64 * 1024**2
 
+_ROW_BYTES: Final = 4 * 1024**2
+
+_LOOKS: Final = 1000
+
 # One row of result, for the reason given in index.py. The batches that may go are those before the first that
 # some sink has not confirmed, and of these before the first that is too young.
 _PRUNABLE: Final = """
@@ -87,8 +91,38 @@ class Journal:
         ).fetchone()
         return None if row is None else int(row[0])
 
+    def ends(self) -> list[Position]:
+        """The end of every epoch of which something is kept; for the start."""
+        rows = self._connection.execute("SELECT epoch, max(last) FROM batches GROUP BY epoch ORDER BY epoch")
+        return [Position(epoch, last) for epoch, last in rows.fetchall()]
+
+    def since(self, confirmed: Position) -> list[tuple[Position, float]]:
+        """When what stands after a position was committed, Unix seconds: `_LOOKS` batches or so."""
+        (first,) = self._connection.execute(
+            "SELECT coalesce((SELECT id FROM batches WHERE (epoch, last) > (?,?) "
+            "ORDER BY epoch, last LIMIT 1), 0)",
+            confirmed,
+        ).fetchone()
+        (newest,) = self._connection.execute("SELECT coalesce(max(id), 0) FROM batches").fetchone()
+        if not first:
+            return []
+        found = [
+            self._connection.execute(
+                "SELECT epoch, last, committed FROM batches WHERE id >= ? ORDER BY id LIMIT 1", (at,)
+            ).fetchone()
+            for at in [*range(first, newest, max(1, (newest - first) // _LOOKS)), newest]
+        ]
+        return [(Position(epoch, last), committed) for epoch, last, committed in found]
+
     def append(self, epoch: str, first: int, records: Sequence[bytes]) -> int:
-        """Write one batch, which must not be empty."""
+        """Write one batch, whose first message has the sequence `first`."""
+        size = 0
+        for piece in _pieces(records):
+            size += self._append_row(epoch, first, piece)
+            first += len(piece)
+        return size
+
+    def _append_row(self, epoch: str, first: int, records: Sequence[bytes]) -> int:
         lengths = struct.pack(f"<{len(records)}I", *map(len, records))
         blob = b"".join(records)
         self._connection.execute(
@@ -189,3 +223,14 @@ def _split(blob: bytes, lengths: bytes, skip: int) -> Iterator[bytes]:
     for length in numbers[skip:]:
         yield blob[start : start + length]
         start += length
+
+
+def _pieces(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    """Records in rows of a bounded size: readers and pruning take whole rows."""
+    begin = size = 0
+    for at, record in enumerate(records):
+        if size + len(record) > _ROW_BYTES and at > begin:
+            yield records[begin:at]
+            begin, size = at, 0
+        size += len(record)
+    yield records[begin:]

@@ -24,6 +24,7 @@ from inotify_bridge.sinks.base import Message, Newest, Outcome, Remembering, Sin
 PARKED_KIND: Final = "stream.event_parked"
 """Kind of the message that takes the place of a parked one; it is never parked itself."""
 
+_REFUSED: Final = "sink does not take messages"
 _CHECK_SECONDS: Final = 1.0
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
@@ -234,14 +235,14 @@ class Relay:
             while not self._over():
                 self._turn(reader)
         except SinkUnavailable as error:
-            self._lost(error.reason, str(error))
+            self._lost(error.reason, str(error), "sink unavailable")
         except StoreError as error:
             self._journal_failed(error)
         except Exception as error:
             # A bug in a sink: no reason to carry nothing any more.
             if self._trouble.reason != "other":
                 _log.exception("unexpected error of the sink", extra=self._fields)
-            self._lost("other", f"unexpected {type(error).__name__}: {error}")
+            self._lost("other", f"unexpected {type(error).__name__}: {error}", _REFUSED)
 
     def _compare(self, reader: Reader) -> None:
         """Whether the sink holds what the journal does not: then the database is older than the stream."""
@@ -255,13 +256,13 @@ class Relay:
         """The journal cannot be read now. Raises the error where that will not change."""
         if error.reason in ("corrupt", "replaced"):
             raise error
-        self._lost("other", str(error))
+        self._lost("other", str(error), "the journal cannot be read")
 
-    def _lost(self, reason: str, detail: str) -> None:
+    def _lost(self, reason: str, detail: str, what: str) -> None:
         connecting = not self._status.connected
         self._disconnect()
         if not self._aborted.is_set():
-            self._troubled(reason, detail, connecting)
+            self._troubled(reason, detail, connecting, what)
             self._back_off()
 
     def _connect(self) -> None:
@@ -383,7 +384,7 @@ class Relay:
         for message, outcome in rejected:
             self._park(Position(epoch, message.sequence), message, outcome)
         if not rejected or rejected[0][0] is not batch[0]:
-            self._troubled(outcomes[0].reason or "other", outcomes[0].detail, connecting=False)
+            self._troubled(outcomes[0].reason or "other", outcomes[0].detail, False, _REFUSED)
             self._back_off()
 
     def _park(self, position: Position, message: Message, outcome: Outcome) -> None:
@@ -397,9 +398,9 @@ class Relay:
             extra={**self._fields, "sequence": message.sequence, "reason": outcome.reason},
         )
 
-    def _troubled(self, reason: str, detail: str, connecting: bool) -> None:
+    def _troubled(self, reason: str, detail: str, connecting: bool, what: str) -> None:
         self._observer.error(reason)
-        self._trouble.met(reason, detail, connecting)
+        self._trouble.met(reason, detail, connecting, what)
         self._set(error=detail or reason, error_since=self._trouble.since)
 
     def _clear(self) -> None:

@@ -26,7 +26,6 @@ from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
 
 _DATABASE: Final = "group.db"
-_ROW_BYTES: Final = 4 * 1024**2
 _NOTE_SECONDS: Final = 1.0
 
 BEYOND_RETRY: Final = frozenset(("fsync", "corrupt", "replaced"))
@@ -82,6 +81,7 @@ class Store:
         epoch, _, subject = meta.get("subject", "\n").partition("\n")
         # A release that keeps none may have minted the present epoch.
         self._subject: str = subject if epoch == self._epoch else ""
+        self._earlier = tuple(end for end in self._journal.ends() if end.epoch < self._epoch)
         self._version = self._data_version()
 
     def _data_version(self) -> int:
@@ -225,20 +225,24 @@ class Store:
             self._set_meta(subject=f"{self._epoch}\n{subject}")
         self._subject = subject
 
-    def note_down(self) -> None:
+    def note_down(self) -> bool:
         """
         Write beside the database how far it has come, at most once a second. Raises: StoreError.
+
+        Returns whether that is written now.
 
         What a sink was handed since then is not known to the next start if the database is replaced by an
         older one meanwhile; a sink that can tell what it holds knows it.
         """
         note = self._note
         if note is None or (note.facts.epoch, note.facts.sequence) == (self._epoch, self._last_sequence):
-            return
-        if (now := time.monotonic()) - self._noted_at >= _NOTE_SECONDS:
-            self._noted_at = now
-            self._fence.check()
-            note.write(self._epoch, self._last_sequence)
+            return True
+        if (now := time.monotonic()) - self._noted_at < _NOTE_SECONDS:
+            return False
+        self._noted_at = now
+        self._fence.check()
+        note.write(self._epoch, self._last_sequence)
+        return True
 
     def volumes(self) -> dict[bytes, Volume]:
         """What the roots were when they were noted last, by their keys."""
@@ -273,6 +277,7 @@ class Store:
             self._index.clear()
             self._connection.execute("DELETE FROM roots")
             self._set_meta(epoch=epoch, last_sequence=0, source=source, subject=f"{epoch}\n{subject}")
+        self._earlier = (*self._earlier, self.end)
         self._epoch, self._last_sequence, self._source, self._subject = epoch, 0, source, subject
         self.doubt = ""
         if self._note is not None:
@@ -291,12 +296,19 @@ class Store:
         with self._transaction():
             self._index.write(writes)
             if records:
-                first = self._last_sequence + 1
-                for piece in _pieces(records):
-                    size += self._journal.append(self._epoch, first, piece)
-                    first += len(piece)
+                size = self._journal.append(self._epoch, self._last_sequence + 1, records)
                 self._set_meta(last_sequence=last)
         self._last_sequence, self._live_bytes = last, self._live_bytes + size
+
+    def behind(self, position: Position) -> int:
+        """How many messages come after a position, over all epochs. From any thread."""
+        ends = [end for end in (*self._earlier, self.end) if end.epoch >= position.epoch]
+        return sum(end.sequence - (position.sequence if end.epoch == position.epoch else 0) for end in ends)
+
+    def waiting(self) -> list[tuple[Position, float]]:
+        """When what some sink has not confirmed was committed, Unix seconds; of very much a part."""
+        with explained(self.path):
+            return self._journal.since(self.slowest())
 
     @property
     def live_bytes(self) -> int:
@@ -480,17 +492,6 @@ class Store:
     def _set_meta(self, **values: Any) -> None:
         for key, value in values.items():
             self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (key, value))
-
-
-def _pieces(records: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
-    """Records in rows of a bounded size: readers and pruning take whole rows."""
-    begin = size = 0
-    for at, record in enumerate(records):
-        if size + len(record) > _ROW_BYTES and at > begin:
-            yield records[begin:at]
-            begin, size = at, 0
-        size += len(record)
-    yield records[begin:]
 
 
 __all__ = ["Parked", "Position", "Reader", "Store"]

@@ -32,10 +32,13 @@ class Trouble:
         self._told = ""
         self._told_at = 0.0
 
-    def met(self, reason: str, detail: str, connecting: bool) -> None:
+    def met(self, reason: str, detail: str, connecting: bool, what: str) -> None:
         """
         A failure: told where it is of another kind than the last, or in other words that are not told too
         often.
+
+        Args:
+            what: failed, in words.
         """
         now = time.monotonic()
         other = reason != self.reason
@@ -43,8 +46,7 @@ class Trouble:
             self.since = time.time()
         if other or (detail != self._told and now - self._told_at >= TOLD_AGAIN):
             self._told, self._told_at = detail, now
-            text = "sink unavailable: %s" if connecting else "sink does not take messages: %s"
-            self._log.warning(text, detail, extra={**self._fields, "reason": reason})
+            self._log.warning("%s: %s", what, detail, extra={**self._fields, "reason": reason})
         self.reason, self.connecting = reason, connecting
 
     def over(self) -> None:

@@ -6,6 +6,7 @@ import contextlib
 import errno
 import fcntl
 import os
+import re
 import stat
 import threading
 from collections.abc import Iterator, Sequence
@@ -18,9 +19,12 @@ from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Outcome, SinkContext
 from inotify_bridge.units import Bytes
 
-_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+_FLAGS: Final = os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOFOLLOW
 _SEARCH: Final = 64 * 1024
 _TAIL: Final = 1024**2
+_BEGIN: Final = b'{"specversion":"1.0","id":"'
+_OURS: Final = re.compile(re.escape(_BEGIN) + rb'[0-9a-f]{20}-[0-9]{12,}"')
+_OURS_BYTES: Final = len(_BEGIN) + 20 + 1 + 12 + 1
 
 
 class JsonlFile:
@@ -42,7 +46,7 @@ class JsonlFile:
     @classmethod
     def at(cls, path: Path) -> JsonlFile:
         """The one for this path in this process."""
-        key = path.resolve()
+        key = path.parent.resolve() / path.name  # a link in its place is not followed
         with cls._files_lock:
             return cls._files.setdefault(key, cls(key))
 
@@ -99,7 +103,7 @@ class JsonlFile:
 
     def _stands(self) -> bool:
         try:
-            found, held = os.stat(self._path), os.fstat(self._descriptor)
+            found, held = os.lstat(self._path), os.fstat(self._descriptor)
         except FileNotFoundError:
             return False
         return (found.st_dev, found.st_ino) == (held.st_dev, held.st_ino)
@@ -154,7 +158,13 @@ class JsonlFile:
             raise SinkMisconfigured(
                 f"{self._path} is written by another process", "give each agent a file of its own", "other"
             ) from None
-        _cut_torn_line(self._descriptor)
+        if not _cut_torn_line(self._descriptor):
+            self._close()
+            raise SinkMisconfigured(
+                f"{self._path} ends in half a line, and nothing says that it is of this agent",
+                "is it the right path? move the file away, or end its last line",
+                "other",
+            )
         _sync_directory(self._path.parent)
 
     def _close(self) -> None:
@@ -201,6 +211,8 @@ class JsonlSink:
         """See `inotify_bridge.sinks.base.Inspectable`: the directory is there and takes a file."""
         directory = options.path.parent
         code = errno.EISDIR if options.path.is_dir() else _directory_error(directory)
+        if not code and options.path.is_symlink():
+            code = errno.ELOOP
         return _unavailable(options.path, OSError(code, os.strerror(code))) if code else None
 
     def connect(self) -> None:
@@ -265,17 +277,39 @@ def _last_lines(path: Path) -> list[bytes]:
         raise _unavailable(path, error) from error
 
 
-def _cut_torn_line(descriptor: int) -> None:
-    size = end = os.fstat(descriptor).st_size
+def _cut_torn_line(descriptor: int) -> bool:
+    """Cut off what a crash left of a line. False: it may be of others, and stays."""
+    size = os.fstat(descriptor).st_size
+    torn = _line_start(descriptor, size)
+    if torn < size:
+        before = _line_start(descriptor, torn - 1) if torn else 0
+        ours = torn and _begins_like_ours(os.pread(descriptor, min(torn - before, _OURS_BYTES), before))
+        if not ours and not _is_of_a_crash(os.pread(descriptor, _TAIL, torn), size - torn):
+            return False
+        os.ftruncate(descriptor, torn)
+    return True
+
+
+def _line_start(descriptor: int, end: int) -> int:
+    """Where the line begins that reaches up to `end`."""
     while end > 0:
         start = max(0, end - _SEARCH)
         found = os.pread(descriptor, end - start, start).rfind(b"\n")
         if found >= 0:
-            end = start + found + 1
-            break
+            return start + found + 1
         end = start
-    if end < size:
-        os.ftruncate(descriptor, end)
+    return 0
+
+
+def _is_of_a_crash(piece: bytes, length: int) -> bool:
+    """Whether a piece of `length` bytes begins a line of ours, or is what a power loss leaves."""
+    return _begins_like_ours(piece) or (length == len(piece) and not piece.strip(b"\0"))
+
+
+def _begins_like_ours(piece: bytes) -> bool:
+    if len(piece) < _OURS_BYTES:
+        return piece.startswith(_BEGIN) or _BEGIN.startswith(piece)
+    return _OURS.match(piece) is not None
 
 
 def _sync_directory(path: Path) -> None:
@@ -292,6 +326,8 @@ def _unavailable(path: Path, error: OSError) -> SinkUnavailable:
         return SinkMisconfigured(f"{said}: {path.parent}", "make that directory", "not_found")
     if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
         return SinkMisconfigured(said, "let this user write the file and its directory", "authorization")
+    if error.errno == errno.ELOOP:
+        return SinkMisconfigured(f"{path} is a symbolic link", "name the file itself", "not_found")
     if error.errno == errno.EISDIR:
         return SinkMisconfigured(said, "name a file", "not_found")
     if error.errno in (errno.ENOSPC, errno.EDQUOT):

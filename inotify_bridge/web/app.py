@@ -10,6 +10,7 @@ from __future__ import annotations
 import gzip
 import hmac
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from http import HTTPStatus
@@ -45,7 +46,15 @@ SECURITY_HEADERS: Final = (
 )
 
 WAITING: Final = 16
-"""Requests that may wait for the agent at a time, each on a worker: taps, barriers, snapshots, reloads."""
+"""Operator signals that may wait for the agent at a time, each on a worker: barriers, snapshots, reloads."""
+
+TAPS: Final = 8
+"""Taps at a time. They need no token on loopback, so that signals have places of their own."""
+
+FIELDS: Final = 32
+"""Parameters of a query."""
+
+_NO_VERSION: Final = re.compile(r"\bversion=(?![0-9]{1,4}(?:\.[0-9]{1,4}){0,3}\s*(?:[;,]|$))")
 
 
 class Access(NamedTuple):
@@ -74,13 +83,37 @@ class Route(NamedTuple):
         methods: handler by method; HEAD is answered by GET.
         open: whether it is answered without a token wherever the server listens.
         guarded: whether it needs the token wherever the server listens, but on the admin socket.
-        waits: whether an answer may take long: it takes one of the places for that.
+        places: for answers that may take long: one of them is taken.
+        asks: whether it looks at the query.
     """
 
     methods: Mapping[str, Handler]
     open: bool = False
     guarded: bool = False
-    waits: bool = False
+    places: Places | None = None
+    asks: bool = True
+
+
+class Places:
+    """
+    Bounds how many wait at a time.
+
+    Args:
+        count: how many may.
+        noun: what they are, in the plural.
+    """
+
+    def __init__(self, count: int, noun: str) -> None:
+        self.full = f"{count} {noun} wait already"
+        self._free = threading.BoundedSemaphore(count)
+
+    def take(self) -> bool:
+        """Whether there was one; returns at once."""
+        return self._free.acquire(blocking=False)
+
+    def free(self) -> None:
+        """After `take`."""
+        self._free.release()
 
 
 class App:
@@ -100,20 +133,20 @@ class App:
         self._view = view
         self._access = access
         self._registry = registry
-        self._places = threading.BoundedSemaphore(WAITING)
         self.routes: dict[str, Route] = {
             "/": Route({"GET": self._page}),
             "/api/v1/status": Route({"GET": self._status}),
             "/metrics": Route({"GET": self._metrics}, open=True),
-            "/livez": Route({"GET": lambda _: probe(view.live())}, open=True),
-            "/readyz": Route({"GET": lambda _: probe(view.ready())}, open=True),
-            "/startupz": Route({"GET": lambda _: probe(view.started())}, open=True),
+            "/livez": _probe(view.live),
+            "/readyz": _probe(view.ready),
+            "/startupz": _probe(view.started),
         }
         if operator is not None:
             signals = Signals(operator)
-            self.routes["/api/v1/tap"] = Route({"GET": signals.tap}, waits=True)
+            self.routes["/api/v1/tap"] = Route({"GET": signals.tap}, places=Places(TAPS, "taps"))
+            places = Places(WAITING, "requests")
             for path, methods in signals.handlers.items():
-                self.routes[path] = Route(methods, guarded=True, waits=True)
+                self.routes[path] = Route(methods, guarded=True, places=places)
 
     def __call__(self, environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
         """WSGI."""
@@ -169,33 +202,29 @@ class App:
             return refusal(
                 HTTPStatus.METHOD_NOT_ALLOWED, "method not allowed", f"use {allowed}", ("Allow", allowed)
             )
-        query = parse_qs(
-            environ.get("QUERY_STRING", ""),
-            keep_blank_values=True,
-            errors="surrogateescape",
-            max_num_fields=32,
-        )
+        try:
+            query = _query(environ) if route.asks else {}
+        except ValueError:
+            return refusal(HTTPStatus.BAD_REQUEST, "the query cannot be read", f"{FIELDS} parameters at most")
         request = Request("GET" if method == "HEAD" else method, path, query, environ)
-        return self._waiting(handler, request) if route.waits else handler(request)
+        return handler(request) if route.places is None else self._waiting(handler, request, route.places)
 
-    def _waiting(self, handler: Handler, request: Request) -> Response:
+    @staticmethod
+    def _waiting(handler: Handler, request: Request, places: Places) -> Response:
         """Where too many wait already the answer comes at once: probes and metrics need their workers."""
-        if not self._places.acquire(blocking=False):
+        if not places.take():
             return refusal(
-                HTTPStatus.SERVICE_UNAVAILABLE,
-                f"{WAITING} requests wait already",
-                "try again later",
-                ("Retry-After", "5"),
+                HTTPStatus.SERVICE_UNAVAILABLE, places.full, "try again later", ("Retry-After", "5")
             )
         try:
             response = handler(request)
         except BaseException:
-            self._places.release()
+            places.free()
             raise
         if response.stream is None:
-            self._places.release()
+            places.free()
             return response
-        return response._replace(stream=_Held(response.stream, self._places.release))
+        return response._replace(stream=_Held(response.stream, places.free))
 
     def _refused_token(self, environ: WSGIEnvironment, guarded: bool) -> Response | None:
         if not self._access.needs_token and (self._access.trusted or not guarded):
@@ -230,7 +259,12 @@ class App:
 
     def _metrics(self, request: Request) -> Response:
         names = request.query.get("name[]")
-        encode, content_type = choose_encoder(request.environ.get("HTTP_ACCEPT", ""))
+        accept = request.environ.get("HTTP_ACCEPT", "")
+        if _NO_VERSION.search(accept):  # the encoders would stumble over it
+            return refusal(
+                HTTPStatus.BAD_REQUEST, "Accept has a version that is none", "such as version=1.0.0"
+            )
+        encode, content_type = choose_encoder(accept)
         body = encode(self._registry.restricted_registry(names) if names else self._registry)
         headers = [("Vary", "Accept, Accept-Encoding")]
         if gzip_accepted(request.environ.get("HTTP_ACCEPT_ENCODING", "")):
@@ -255,6 +289,20 @@ class _Held:
             self._stream.close()
         finally:
             self._free()
+
+
+def _probe(ask: Callable[[], list[str]]) -> Route:
+    return Route({"GET": lambda _: probe(ask())}, open=True, asks=False)
+
+
+def _query(environ: WSGIEnvironment) -> dict[str, list[str]]:
+    """Raises: ValueError, there is too much of it."""
+    return parse_qs(
+        environ.get("QUERY_STRING", ""),
+        keep_blank_values=True,
+        errors="surrogateescape",
+        max_num_fields=FIELDS,
+    )
 
 
 def probe(problems: list[str]) -> Response:

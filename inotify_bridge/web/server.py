@@ -8,17 +8,16 @@ import logging
 import re
 import socket
 import threading
-import time
-from collections.abc import Callable, Mapping
-from typing import Any, Final, TypeAlias
+from collections.abc import Callable
+from typing import Final, TypeAlias
 
 from prometheus_client import CollectorRegistry
-from waitress import create_server, wasyncore
 
 from inotify_bridge.errors import ConfigError, UnavailableError
 from inotify_bridge.log import escaped
 from inotify_bridge.web.admin_socket import AdminSocket
-from inotify_bridge.web.app import WAITING, Access, App
+from inotify_bridge.web.app import TAPS, WAITING, Access, App
+from inotify_bridge.web.connections import Listener
 from inotify_bridge.web.signals import Operator
 from inotify_bridge.web.view import AgentView
 
@@ -27,30 +26,8 @@ log = logging.getLogger(__name__)
 DEFAULT_LISTEN: Final = "127.0.0.1:10477"
 STOP_SECONDS: Final = 5.0
 BACKLOG: Final = 128
-# Nothing waits for this timeout, `stop` wakes the loop: it only paces the search for idle connections.
-IDLE_SECONDS: Final = 10.0
-STUCK_SECONDS: Final = 30.0
-
-# A scrape, a probe, a page and a command at once, and one to spare, beside those that wait. Bodies are small
-# by design; a peer that says nothing for half a minute is not worth a descriptor, and no number of peers
-# takes more than the limit.
-LIMITS: Final = {
-    "threads": WAITING + 5,
-    "backlog": BACKLOG,
-    # A client that goes away while it waits is noticed, and its place is free.
-    "channel_request_lookahead": 1,
-    # Of an answer, before its writer waits for the client: a tap is cut where it is too slow.
-    "outbuf_high_watermark": 256 * 1024,
-    "connection_limit": 100,
-    "channel_timeout": 30,
-    "cleanup_interval": 10,
-    "max_request_header_size": 16 * 1024,
-    "max_request_body_size": 64 * 1024,
-    "log_socket_errors": False,
-    "ident": "inotify-bridge",
-}
-# Workers of its own: the admin socket answers also while the others hang or are busy.
-ADMIN_LIMITS: Final = {**LIMITS, "threads": WAITING + 2}
+# A scrape, a probe, a page and a command at once, and one to spare, beside those that wait.
+THREADS: Final = WAITING + TAPS + 5
 
 _LISTEN: Final = re.compile(r"(?:\[(?P<v6>[0-9A-Fa-f:.%]+)\]|(?P<host>[^\s:\[\]]*)):(?P<port>[0-9]{1,5})")
 _BIND_HINTS: Final = {
@@ -74,7 +51,7 @@ class WebServer:
         operator: carries out operator signals; None: they are not served.
 
     `start` and `stop` come from one thread; `stop` may come without `start`, and is final.
-    Threads: ``web`` and waitress's own workers.
+    Threads: ``web``, ``web-admin`` and waitress's own workers.
     """
 
     def __init__(
@@ -92,10 +69,8 @@ class WebServer:
         self._token = token
         self._operator = operator
         self._stopping = threading.Event()
-        self._thread: threading.Thread | None = None
         self._admin = AdminSocket(admin_socket) if admin_socket is not None else None
-        self._servers: list[Any] = []  # waitress publishes no types
-        self._descriptors: dict[int, Any] = {}
+        self._listeners: list[Listener] = []
         self._address: tuple[str, int] | None = None
 
     def start(self) -> None:
@@ -114,21 +89,20 @@ class WebServer:
             bound.close()
             raise
         self._address = bound.getsockname()[:2]
-        self._add(bound, self._access(), LIMITS)
+        self._add(bound, self._access(), "web")
         if admin is not None:
             # The file's mode says who may ask, and no browser asks over a Unix socket.
             self._add(
-                admin, Access(hosts=None, needs_token=False, token=self._token, trusted=True), ADMIN_LIMITS
+                admin, Access(hosts=None, needs_token=False, token=self._token, trusted=True), "web-admin"
             )
-        self._thread = threading.Thread(target=self._serve, name="web", daemon=True)
-        self._thread.start()
         log.info("http: listening on %s", self.url)
         if self._admin is not None:
             log.info("http: listening on unix:%s", escaped(self._admin.path))
 
-    def _add(self, bound: socket.socket, access: Access, limits: Mapping[str, object]) -> None:
+    def _add(self, bound: socket.socket, access: Access, name: str) -> None:
         app = App(self._view, self._registry, access, self._operator)
-        self._servers.append(create_server(app, map=self._descriptors, sockets=[bound], **limits))
+        self._listeners.append(Listener(app, bound, BACKLOG, THREADS, name))
+        self._listeners[-1].start()
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
         """
@@ -141,21 +115,9 @@ class WebServer:
         self._stopping.set()
         if self._admin is not None:
             self._admin.remove()
-        if not self._servers or self._thread is None:
-            return
-        self._servers[0].pull_trigger()
-        self._thread.join(timeout)
-        # The workers write their answers themselves and need no loop for it, but they pull the trigger: so
-        # the descriptors go last.
-        workers = [server.task_dispatcher for server in self._servers]
-        for each in workers:
-            each.shutdown(timeout=timeout)
-        if not any(each.threads for each in workers):
-            wasyncore.close_all(self._descriptors, ignore_all=True)
-            self._servers = []
-            return
-        for server in self._servers:
-            _close_but_trigger(server)
+        for listener in self._listeners:
+            listener.stop()
+        self._listeners = [listener for listener in self._listeners if not listener.close(timeout)]
 
     @property
     def port(self) -> int:
@@ -183,18 +145,6 @@ class WebServer:
         names = {"localhost", "127.0.0.1", "::1", self._host.lower(), self._bound[0]}
         return Access(hosts=frozenset(names), needs_token=False, token=self._token)
 
-    def _serve(self) -> None:
-        while not self._stopping.is_set():
-            wasyncore.loop(timeout=IDLE_SECONDS, use_poll=True, map=self._descriptors, count=1)
-            self._drop_stuck(time.time() - STUCK_SECONDS)
-
-    def _drop_stuck(self, since: float) -> None:
-        """Close the connections of clients that take nothing of their answers: a worker waits for each."""
-        for server in self._servers:
-            for connection in list(server.active_channels.values()):
-                if connection.total_outbufs_len and connection.last_activity < since:
-                    connection.handle_close()
-
     def _bind(self) -> socket.socket:
         try:
             family, kind, protocol, _, address = _resolve(self._host, self._wanted_port)
@@ -216,13 +166,6 @@ class WebServer:
         host = f"[{self._host}]" if ":" in self._host else self._host
         message = f"http: cannot listen on {host}:{self._wanted_port}: {exc.strerror or exc}"
         return UnavailableError(message, _BIND_HINTS.get(exc.errno or 0, "set http.listen"))
-
-
-def _close_but_trigger(server: Any) -> None:
-    """A worker that hangs will pull the trigger when it is back: its descriptor stays."""
-    server.socket.close()
-    for connection in list(server.active_channels.values()):
-        connection.close()
 
 
 def parse_listen(listen: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ GroupState: TypeAlias = Literal["starting", "running", "blocked", "restarting", 
 """
 - ``starting``: the first watches or the first snapshot are under way.
 - ``running``: events flow.
-- ``blocked``: the journal is full, nothing is taken from the kernel until a sink takes something.
+- ``blocked``: nothing is recorded: the journal is full until a sink takes something, or cannot be written.
 - ``restarting``: a thread died, the group is built anew.
 - ``failed``: the group could not be restarted.
 - ``stopping``: what was read is being recorded and sent.

@@ -26,16 +26,22 @@ class Embedded:
     One group on the root of `trees`, ready when the context is entered.
 
     Args:
+        broker: name of the one that is published to; without it one of its own.
         config: more of the configuration.
     """
 
-    def __init__(self, trees: Trees, **config: Any) -> None:
-        name = uuid.uuid4().hex
+    def __init__(self, trees: Trees, broker: str = "", **config: Any) -> None:
+        name = broker or uuid.uuid4().hex
         self.broker = MemoryBroker.named(name)
         group = {"name": GROUP, "paths": [os.fspath(trees.root)], "sinks": ["memory"]}
         sinks = [{"name": "memory", "type": "memory", "broker": name}]
-        whole = {"watch_groups": [group], "sinks": sinks, "http": {"listen": "127.0.0.1:0"}, **config}
-        self.agent = Agent(Config.model_validate(whole))
+        self.whole: dict[str, Any] = {
+            "watch_groups": [group],
+            "sinks": sinks,
+            "http": {"listen": "127.0.0.1:0"},
+            **config,
+        }
+        self.agent = Agent(Config.model_validate(self.whole))
 
     def __enter__(self) -> Embedded:
         self.agent.start()

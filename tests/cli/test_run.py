@@ -114,17 +114,36 @@ def test_a_broker_that_is_away_is_waited_for(tmp_path: Path) -> None:
 
 
 def test_a_missing_root_is_waited_for(tmp_path: Path) -> None:
-    """A root that is not there starts as `root_lost`; when it comes, its contents are told."""
+    """
+    A root that is not there starts as `root_lost`, and the status says that the stream lacks it but no resync
+    runs; when it comes, its contents are told.
+    """
     file = configuration(tmp_path)
     (tmp_path / "data").rmdir()
     with agent(file) as child:
         child.wait_for_event("stream.root_lost")
+
+        def resting() -> bool:
+            group = json.loads(run("status", "--url", address(child), "--json").out)["groups"][0]
+            return not group["consistent"] and not group["resync"]["running"]
+
+        child.wait_for(resting, "no resync that runs")
         (tmp_path / "coming").mkdir()
         (tmp_path / "coming" / "a").write_text("x")
         (tmp_path / "coming").rename(tmp_path / "data")
         child.wait_for_event("file.written", "a")
         assert "stream.root_restored" in [kind_of(event) for event in child.events()]
         assert child.end().code == 0
+
+
+@pytest.mark.parametrize("name", ["g.db", "g.note"])
+def test_a_state_that_cannot_be_opened(tmp_path: Path, name: str) -> None:
+    """A directory in place of a file of the state ends the start: 78, and a line that names it."""
+    state = tmp_path / "state"
+    (state / name).mkdir(parents=True)
+    ended = run("run", "-c", str(configuration(tmp_path, state=f"{{dir: {state}}}")))
+    assert ended.code == 78, ended.err
+    assert str(state / name) in ended.err.splitlines()[-1]
 
 
 def test_check_only_validates(tmp_path: Path) -> None:

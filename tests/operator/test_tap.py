@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from inotify_bridge.tap import TOO_SLOW
-from inotify_bridge.web.app import WAITING
+from inotify_bridge.web.app import TAPS, WAITING
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
 from tests.operator.asking import answer, ask, open_request, port
@@ -65,7 +65,7 @@ def all_places_are_free(agent: AgentProcess) -> bool:
     """Whether as many may wait as are meant to."""
     with contextlib.ExitStack() as stack:
         try:
-            for _ in range(WAITING):
+            for _ in range(TAPS):
                 stack.enter_context(contextlib.closing(Listener(agent)))
         except NoPlace:
             return False
@@ -95,7 +95,7 @@ def test_a_tap_of_a_group_that_is_none(operated: Operated) -> None:
     connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=60)
     connection.request("GET", "/api/v1/tap", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer(connection).status == 403
-    for _ in range(WAITING + 1):  # takes no place
+    for _ in range(TAPS + 1):  # takes no place
         connection.request("HEAD", "/api/v1/tap")
         assert connection.getresponse().status == 200
         connection.close()
@@ -123,21 +123,23 @@ def test_a_slow_reader_is_cut_and_slows_nobody(operated: Operated, trees: Trees)
 
 def test_waiting_requests_keep_nobody_out(operated: Operated, scratch: Path) -> None:
     """
-    While 8 barriers and 8 taps wait, probes, metrics and status answer; one more that waits is refused at
-    once; when the clients go away their places are free, and the agent ends cleanly with taps open.
+    While as many taps as there may be are open, a barrier is answered; while as many barriers wait as may,
+    too, probes, metrics and status answer, and one more of either is refused at once; when the clients go
+    away their places are free, and the agent ends cleanly with taps open.
     """
     away = {**jsonl(scratch), "path": os.fspath(scratch / "nowhere" / "file.jsonl")}
     agent = operated([away], shutdown_timeout="0s", state={"dir": os.fspath(scratch / "state")}).start()
-    half = WAITING // 2
     with contextlib.ExitStack() as waiting:
-        for _ in range(half):
+        for _ in range(TAPS):
             waiting.enter_context(contextlib.closing(Listener(agent)))
-        for _ in range(half):
+        assert ask(agent, "POST", "/-/barrier").status == 200
+        assert listener(agent) is None
+        for _ in range(WAITING):
             barrier = open_request(agent, "POST", "/-/barrier", wait_sink="file", timeout="10m")
             waiting.enter_context(contextlib.closing(barrier))
         # Not asked before they are taken: who asks takes one too.
         taken = "operator signal: /-/barrier"
-        eventually(lambda: agent.log.count(taken) == half, what="all places are taken")
+        eventually(lambda: agent.log.count(taken) == WAITING + 1, what="all places are taken")
         assert ask(agent, "POST", "/-/barrier").status == 503
         assert ask(agent, "POST", "/-/barrier").headers["Retry-After"]
         for path in ("/livez", "/readyz", "/metrics", "/api/v1/status"):

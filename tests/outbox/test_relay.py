@@ -358,3 +358,20 @@ def test_random_failures(recording: Recording, broker: MemoryBroker, sink: Memor
     assert relay.alive
     assert_go_back_n(sequences(broker), 1, 3000)
     assert len(recording.do(lambda store: store.parked())) == 3000 // 411
+
+
+def test_words_for_a_connection_that_is_lost(
+    recording: Recording, broker: MemoryBroker, sink: MemorySink, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A broker that goes away while it is sent to is called unavailable, not one that takes no messages."""
+    recording.commit(messages(1))
+    relay = recording.relay(sink)
+    recording.confirmed(1)
+    broker.stop()
+    recording.commit(messages(1, first=2))
+    eventually(lambda: relay.status.error)
+    broker.start()
+    recording.confirmed(2)
+    told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
+    assert told
+    assert all(text.startswith("sink unavailable: ") for text in told)

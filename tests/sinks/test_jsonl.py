@@ -86,8 +86,17 @@ class TestJsonl(SinkConformance):
     """The conformance suite."""
 
 
-@pytest.mark.parametrize("torn", [b"{", b'{"specversion":"1.0","id', b"x" * 200_000])
-@pytest.mark.parametrize("before", [0, 3])
+EVENT = messages(1)[0].body
+
+
+@pytest.mark.parametrize(
+    ("torn", "before"),
+    [
+        *((torn, before) for torn in (b"{", b'{"specversion":"1.0","id', EVENT[:100]) for before in (0, 3)),
+        (b"x" * 200_000, 3),
+        (b"\0" * 4096, 0),
+    ],
+)
 def test_torn_last_line_is_cut_off(harness: JsonlHarness, torn: bytes, before: int) -> None:
     """What a crash left of a line is gone after connecting; the lines before it stay."""
     whole = b"".join(message.body + b"\n" for message in messages(before))
@@ -97,6 +106,37 @@ def test_torn_last_line_is_cut_off(harness: JsonlHarness, torn: bytes, before: i
     assert harness.path.read_bytes() == whole
     publish_all(sink, messages(2, before + 1))
     assert [one.sequence for one in harness.consume(before + 2)] == list(range(1, before + 3))
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"one line",
+        b"a\nb",
+        b"x" * 200_000,
+        b'[{"specversion"',
+        b'{"specversion":"1.0","id":"a","source":' * 9,
+    ],
+)
+def test_a_file_of_others_is_left_alone(harness: JsonlHarness, content: bytes) -> None:
+    """A file that does not end its last line, and holds nothing of ours before it, is refused as it is."""
+    harness.path.write_bytes(content)
+    with pytest.raises(SinkMisconfigured, match="half a line"):
+        harness.make().connect()
+    assert harness.path.read_bytes() == content
+    harness.path.write_bytes(content + b"\n")
+    harness.make().connect()
+
+
+def test_a_link_is_not_followed(harness: JsonlHarness) -> None:
+    """A symbolic link in place of the file is refused, by the look at the configuration too."""
+    other = harness.directory / "other"
+    other.write_bytes(b"")
+    harness.path.symlink_to(other)
+    sink = harness.make()
+    with pytest.raises(SinkMisconfigured, match="symbolic link"):
+        sink.connect()
+    assert "symbolic link" in str(JsonlSink.inspect(JsonlSink.Options(path=harness.path)))
 
 
 def test_accepted_is_on_disk(harness: JsonlHarness, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -139,9 +139,10 @@ class Ground:
 
     def restore_database(self) -> None:
         """The copy takes the place of what is there, in the same file."""
+        # Room first: the file system is small, and what is there may have grown since the copy.
         for file in self._database():
             if file.suffix == ".db":
-                file.write_bytes(self._kept.get(file.name, b""))
+                os.truncate(file, 0)
             else:
                 file.unlink()
         for name, content in self._kept.items():

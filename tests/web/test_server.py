@@ -6,12 +6,13 @@ import contextlib
 import http.client
 import socket
 import threading
+from pathlib import Path
 
 import pytest
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.errors import ConfigError, UnavailableError
-from inotify_bridge.web import server as web
+from inotify_bridge.web import connections
 from inotify_bridge.web.server import WebServer, parse_listen
 from inotify_bridge.web.view import AgentStatus
 from tests.waiting import eventually
@@ -80,8 +81,8 @@ def test_a_client_that_takes_nothing_is_dropped(
     serve: ServerFactory, view: GivenView, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A client that asks and then reads nothing loses its connection, while others are answered."""
-    monkeypatch.setattr(web, "STUCK_SECONDS", 0.5)
-    monkeypatch.setattr(web, "IDLE_SECONDS", 0.1)
+    monkeypatch.setattr(connections, "STUCK_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.1)
     view.figures["problems"] = ["x" * 1000] * 50_000  # more than every buffer on the way
     server = serve()
     with socket.create_connection(("127.0.0.1", server.port), timeout=60) as peer:
@@ -89,7 +90,7 @@ def test_a_client_that_takes_nothing_is_dropped(
 
         def unsent() -> bool:
             assert ask(server, "/livez").status == 200
-            channels = [c for one in server._servers for c in list(one.active_channels.values())]
+            channels = [c for one in server._listeners for c in list(one.server.active_channels.values())]
             return any(c.total_outbufs_len > 1_000_000 for c in channels)
 
         eventually(unsent, what="its answer waits")
@@ -99,6 +100,64 @@ def test_a_client_that_takes_nothing_is_dropped(
             while received := peer.recv(1 << 20):
                 taken += len(received)
     assert taken < 50_000_000
+
+
+def test_slow_clients_shut_nobody_out(serve: ServerFactory, tmp_path: Path) -> None:
+    """While more clients than there are places hold half a request each, all others are answered."""
+    path = tmp_path / "admin.sock"
+    server = serve(admin_socket=str(path))
+    with contextlib.ExitStack() as slow:
+        for _ in range(connections.CONNECTIONS + 20):
+            peer = slow.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
+            peer.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
+        for _ in range(5):
+            assert ask(server, "/livez").status == 200
+            assert ask(server, "/metrics").status == 200
+        (served, admin) = server._listeners
+        assert len(served.server.active_channels) > connections.CONNECTIONS // 2, "they hold no places"
+        assert not admin.server.active_channels
+        with socket.socket(socket.AF_UNIX) as asked:
+            asked.settimeout(20)
+            asked.connect(str(path))
+            asked.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
+            assert asked.recv(100).startswith(b"HTTP/1.0 200")
+
+
+def test_a_request_that_does_not_end_is_dropped(
+    serve: ServerFactory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A client that sends a byte now and then loses its connection when its request takes too long."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 0.5)
+    monkeypatch.setattr(connections, "IDLE_SECONDS", 0.1)
+    server = serve()
+    with socket.create_connection(("127.0.0.1", server.port), timeout=20) as peer:
+        peer.sendall(b"GET /livez HTTP/1.1\r\nX: ")
+        peer.settimeout(0.05)
+
+        def dropped() -> bool:
+            try:
+                peer.sendall(b"x")
+                return peer.recv(1) == b""
+            except TimeoutError:
+                return False
+            except OSError:
+                return True
+
+        eventually(dropped, what="it is dropped")
+    assert ask(server, "/livez").status == 200
+
+
+def test_requests_that_cannot_be_read_are_refused(
+    server: WebServer, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Too many parameters and a version that is none get 400, no traceback; probes look at none."""
+    many = "&".join("a=1" for _ in range(40))
+    assert ask(server, f"/livez?{many}").status == 200
+    assert ask(server, f"/metrics?{many}").status == 400
+    assert ask(server, "/metrics", Accept="application/openmetrics-text;version=xx;escaping=zz").status == 400
+    assert ask(server, "/metrics", Accept="application/openmetrics-text; version=2.x").status == 400
+    assert ask(server, "/metrics", Accept="application/openmetrics-text; version=1.0.0,*/*").status == 200
+    assert not [record for record in caplog.records if record.exc_info]
 
 
 def test_stop_does_not_wait_for_a_view_that_hangs(serve: ServerFactory, view: GivenView) -> None:
