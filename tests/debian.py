@@ -40,11 +40,8 @@ def unpack(directory: Path, suite: str, packages: Sequence[str], *, dependencies
     (apt / "status").touch()
     (apt / "sources.list").write_text(f"deb [check-valid-until=no] {_archive()} {suite} main\n")
     _run([*_apt_get(apt), "update"])
-    wanted = ["--download-only", "--yes", "--no-install-recommends", "install", *packages]
-    _run(
-        [*_apt_get(apt), *wanted] if dependencies else [*_apt_get(apt), "download", *packages],
-        apt / "archives",
-    )
+    everything = ["--download-only", "--yes", "--no-install-recommends", "install"]
+    _run([*_apt_get(apt), *(everything if dependencies else ["download"]), *packages], apt / "archives")
     for package in sorted((apt / "archives").glob("*.deb")):
         _run(["dpkg-deb", "--extract", os.fspath(package), os.fspath(directory)])
 
@@ -80,9 +77,14 @@ def _apt_get(apt: Path) -> Iterator[str]:
 def _run(command: Sequence[str], directory: Path | None = None) -> str:
     try:
         done = subprocess.run(
-            command, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=_SECONDS,
+            command,
+            cwd=directory,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=_SECONDS,
             check=True,
-        )  # fmt: skip
+        )
     except FileNotFoundError as error:
         raise Unavailable(f"{error.filename} is not installed") from error
     except subprocess.CalledProcessError as error:
@@ -101,14 +103,8 @@ def python(directory: Path, suite: str = "testing") -> Path:
     libraries = next(directory.glob("usr/lib/*/libc.so.6")).parent
     (loader,) = libraries.glob("ld-linux*.so.*")
     binary = directory / "usr" / "bin" / _PYTHON
-    found_there = [
-        "--set-interpreter",
-        os.fspath(loader),
-        "--force-rpath",
-        "--set-rpath",
-        os.fspath(libraries),
-    ]
-    _run(["patchelf", *found_there, os.fspath(binary)])
+    both = ["--set-interpreter", os.fspath(loader), "--force-rpath", "--set-rpath", os.fspath(libraries)]
+    _run(["patchelf", *both, os.fspath(binary)])
     return binary
 
 

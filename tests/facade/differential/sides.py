@@ -51,20 +51,16 @@ def _recorded(python: Path, *, facade: bool) -> Recorded:
         path = os.pathsep.join(map(str, (entry, ROOT)))
         # Half of the scripts make the module write to stderr: what counts of that is recorded.
         environment = {**os.environ, "PYTHONPATH": path, "PYINOTIFY_MODULE": module}
-        command = [
-            python,
-            "-B",
-            "-W",
-            "ignore",
-            "-m",
-            "tests.facade.differential.side",
-            Path(scratch, "s"),
-            out,
-        ]
+        options = ["-B", "-W", "ignore", "-m", "tests.facade.differential.side"]
         done = subprocess.run(
-            command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS,
+            [os.fspath(python), *options, f"{scratch}/scripts", os.fspath(out)],
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            timeout=SECONDS,
             check=False,
-        )  # fmt: skip
+        )
         if done.returncode:
             raise AssertionError(
                 f"the scripts ended with {done.returncode} on {python}: {done.stderr[-2000:]}"

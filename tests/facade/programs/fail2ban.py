@@ -1,7 +1,7 @@
 """
-fail2ban 1.1.0 (Debian 13): its pyinotify backend bans who fails to log in, and follows a log through its rotation.
+fail2ban 1.1.0 (Debian 13): its pyinotify backend bans who fails to log in, also after a log's rotation.
 
-It drives `Notifier` from a thread of its own: check_events, read_events, process_events; sets `pyinotify.log`;
+It drives `Notifier` from its own thread: check_events, read_events, process_events; sets `pyinotify.log`;
 watches files and their directories, and adds watches anew from its callback.
 """
 
@@ -44,10 +44,9 @@ def run(place: Place, scratch: Path) -> list[str]:
     configured = _configured(scratch, log, banned)
     root = scratch / "debian" / "usr"
     ways = {"PYTHONPATH": str(root / "lib/python3/dist-packages")}
-    options = ["-c", configured, "-s", scratch / "socket", "-p", scratch / "pid"]
-    with place.running(
-        said, root / "bin/fail2ban-server", *options, "-f", "start", environment=ways
-    ) as server:
+    options: list[str | Path] = ["-c", configured, "-s", scratch / "socket", "-p", scratch / "pid"]
+    server_program, client_program = root / "bin" / "fail2ban-server", root / "bin" / "fail2ban-client"
+    with place.running(said, server_program, *options, "-f", "start", environment=ways) as server:
         says(said, "Jail 'door' started", "the jail")
         _refuse(log, "192.0.2.1")
         says(banned, "192.0.2.1", "the first ban")
@@ -55,8 +54,8 @@ def run(place: Place, scratch: Path) -> list[str]:
         log.touch()
         _refuse(log, "192.0.2.2")
         says(banned, "192.0.2.2", "the ban after the rotation")
-        client = place.run(root / "bin/fail2ban-client", *options, "status", "door", environment=ways)
-        place.run(root / "bin/fail2ban-client", *options, "stop", environment=ways)
+        client = place.run(client_program, *options, "status", "door", environment=ways)
+        place.run(client_program, *options, "stop", environment=ways)
         eventually(lambda: server.poll() is not None, what="the server's end")
     text = said.read_text()
     assert "Initiated 'pyinotify' backend" in text
