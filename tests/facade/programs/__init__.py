@@ -1,5 +1,5 @@
 """
-Programs that were written for pyinotify, unchanged, on the façade and a Python that pyinotify does not run on.
+Programs written for pyinotify, unchanged, on the façade and a Python that pyinotify does not run on.
 
     python -m tests.facade.programs [--python 3.13] [NAME…]
 

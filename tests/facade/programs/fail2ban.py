@@ -64,7 +64,7 @@ def run(place: Place, scratch: Path) -> list[str]:
     return [
         "backend: pyinotify",
         "banned: " + " ".join(banned.read_text().split()),
-        client.strip().splitlines()[-1].strip(),
+        *client.splitlines()[-1:],
     ]
 
 

@@ -1,7 +1,7 @@
 """
 livereload 2.7.1 (PyPI) on Tornado: a server that tells a browser over a WebSocket which file has changed.
 
-Takes `TornadoAsyncNotifier` where pyinotify has one, and polls nothing then: a change is told because of an event.
+Takes `TornadoAsyncNotifier` where pyinotify has one, and then polls nothing: only an event makes it look.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def run(place: Place, scratch: Path) -> list[str]:
     page = site / "index.html"
     page.write_text("one")
     port = _free_port()
-    server = [place.python.parent / "livereload", "--port", str(port), "--debug", site]
+    server: list[str | Path] = [place.python.parent / "livereload", "--port", str(port), "--debug", site]
     with place.running(said, *server), _browser(place, heard, port):
         says(heard, '"hello"', "the server's greeting")
         says(said, "Start watching changes", "the watcher")

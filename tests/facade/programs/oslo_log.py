@@ -1,8 +1,8 @@
 """
-oslo.log 5.0.0 (PyPI), OpenStack's logging: with watch_log_file it opens its log anew when that is rotated away.
+oslo.log 5.0.0 (PyPI), OpenStack's logging: with watch_log_file it opens its log anew after a rotation.
 
-A `ThreadedNotifier` with a loop of its own on `_stop_event`, `_sleep`, read_freq and timeout; a ProcessEvent with
-my_init. Its metadata requires pyinotify>=0.9.6.
+A `ThreadedNotifier` with a loop of its own on `_stop_event`, `_sleep`, read_freq and timeout; a ProcessEvent
+with my_init. Its metadata requires pyinotify>=0.9.6.
 """
 
 from __future__ import annotations

@@ -10,6 +10,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
+import pip
+
 from tests.interpreters import Environment
 from tests.waiting import eventually
 
@@ -38,23 +40,28 @@ class Place:
         self.python = self._environment.python
         self._wheels = directory / "wheels"
         for project in (ROOT, ROOT / "compat" / "as-pyinotify"):
-            call = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", self._wheels]
+            call = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(self._wheels)]
             subprocess.run(call, cwd=project, check=True, capture_output=True, timeout=SECONDS)
         # The façade alone: none of what the agent needs is installed.
         self._environment.install(*self._wheels.glob("*.whl"))
 
     def install(self, *requirements: str) -> None:
         """
-        Have pip install programs with what they require from the package index. What they require of pyinotify is
-        met: pip leaves it alone.
+        Have pip install programs with what they require from the package index. What they require of pyinotify
+        is met: pip leaves it alone.
 
         Raises:
             Unavailable: pip could not.
         """
-        import pip
-
         pip_program = os.fspath(Path(pip.__file__).parent)
-        call = [self.python, pip_program, "--disable-pip-version-check", "install", "--quiet", *requirements]
+        call = [
+            str(self.python),
+            pip_program,
+            "--disable-pip-version-check",
+            "install",
+            "--quiet",
+            *requirements,
+        ]
         done = subprocess.run(
             call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
         )

@@ -1,4 +1,4 @@
-"""The programs by their names."""
+"""The programs by their names, and the Pythons that they run on."""
 
 from __future__ import annotations
 
@@ -12,3 +12,5 @@ PROGRAMS: dict[str, ModuleType] = {
     "oslo.log": oslo_log,
     "pyinotifyd": pyinotifyd,
 }
+
+VERSIONS = dict.fromkeys(PROGRAMS, ("3.12", "3.13", "3.14")) | {"pyinotifyd": ("3.12", "3.13")}

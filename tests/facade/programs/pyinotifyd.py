@@ -1,5 +1,6 @@
 """
-pyinotifyd 0.0.9 (PyPI): a daemon that runs tasks on file events, on `AsyncioNotifier` with handlers that make tasks.
+pyinotifyd 0.0.9 (PyPI): a daemon that runs tasks on file events, on `AsyncioNotifier`; its handlers make tasks.
+Up to Python 3.13: it wants an event loop that 3.14 no longer makes by itself.
 
 A ProcessEvent with my_init and an ExcludeFilter; watches with rec and auto_add; ends by SIGTERM.
 """
@@ -13,7 +14,8 @@ from tests.facade.programs.place import Place, says
 _CONFIG = """
 from pyinotifyd import EventMap
 note = ShellScheduler(cmd="echo {{maskname}} {{pathname}} {{src_pathname}} >> {out}")
-wanted = EventMap(event_map={{"IN_CLOSE_WRITE": note, "IN_MOVED_TO": note, "IN_MOVED_FROM": None}}, exclude_filter=[".*\\\\.tmp$"])
+kinds = {{"IN_CLOSE_WRITE": note, "IN_MOVED_TO": note, "IN_MOVED_FROM": None}}
+wanted = EventMap(event_map=kinds, exclude_filter=[".*\\\\.tmp$"])
 pyinotifyd = Pyinotifyd(watches=[Watch(path="{watched}", event_map=wanted, rec=True, auto_add=True)])
 """
 
@@ -25,7 +27,7 @@ def run(place: Place, scratch: Path) -> list[str]:
     watched.mkdir()
     config = scratch / "config.py"
     config.write_text(_CONFIG.format(watched=watched, out=out))
-    daemon = [place.python.parent / "pyinotifyd", "-c", config, "-d"]
+    daemon: list[str | Path] = [place.python.parent / "pyinotifyd", "-c", config, "-d"]
     with place.running(said, *daemon) as process:
         says(said, "listen", "the daemon")
         (watched / "one").write_text("x")

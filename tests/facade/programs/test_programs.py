@@ -1,4 +1,4 @@
-"""Programs written for pyinotify do their job on the façade, unchanged, on Pythons that pyinotify does not run on."""
+"""Programs written for pyinotify do their job on the façade, unchanged, where pyinotify does not run."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.facade.programs.place import Place, Unavailable
-from tests.facade.programs.programs import PROGRAMS
+from tests.facade.programs.programs import PROGRAMS, VERSIONS
 
 VARIABLE = "INOTIFY_BRIDGE_PROGRAMS"
 
@@ -21,8 +21,7 @@ pytestmark = [
 ]
 
 
-@pytest.mark.parametrize("version", ["3.12", "3.13", "3.14"])
-@pytest.mark.parametrize("name", PROGRAMS)
+@pytest.mark.parametrize(("name", "version"), [(name, one) for name in PROGRAMS for one in VERSIONS[name]])
 def test_a_program_does_its_job(name: str, version: str, tmp_path: Path) -> None:
     """A program that imports pyinotify runs on the façade, and does what it is for."""
     try:
