@@ -140,4 +140,11 @@ IMPROVEMENTS: tuple[Improvement, ...] = (
         frozenset({"name", "pathname", "str", "sequence"}),
         ("name='' path=<T>/a",),
     ),
+    Improvement(
+        "asyncore_notifier",
+        "without asyncore the module is imported all the same, and the notifier says what to take in its place",
+        frozenset({"sequence"}),
+        ("AsyncioNotifier",),
+        since=(3, 12),
+    ),
 )

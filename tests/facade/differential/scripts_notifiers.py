@@ -460,12 +460,12 @@ def tornado_notifier(scene: Scene) -> None:
 
 @script
 def asyncore_notifier(scene: Scene) -> None:
-    """In asyncore's map, or in one of its own. Python has asyncore up to 3.11."""
+    """In asyncore's map, or in one of its own. Python has asyncore up to 3.11, and a back-port after that."""
     warnings.simplefilter("ignore")
     try:
         import asyncore
     except ImportError:
-        scene.answer("asyncore", "not on this Python")
+        scene.raised("map", lambda: pyinotify.AsyncNotifier(pyinotify.WatchManager(), scene.recorder()))
         return
     own = {}
     for channels in (None, own):

@@ -47,8 +47,8 @@ class Place:
 
     def install(self, *requirements: str) -> None:
         """
-        Have pip install programs with what they require from the package index. What they require of pyinotify
-        is met: pip leaves it alone.
+        Have pip install programs with what they require from the package index. What they require of
+        pyinotify is met already: pip leaves it alone.
 
         Raises:
             Unavailable: pip could not.
