@@ -54,6 +54,9 @@ class _SysProcessEvent(_ProcessEvent):
         # What was told of new directories by a look into them: (wd, name) to the last read in which the
         # kernel may tell the same, and whether the made-up event has been delivered.
         self.told: dict[tuple[int, str], tuple[int, bool]] = {}
+        # New directories that were not where their creation said, because one above was renamed at once: path
+        # to the last read in which the kernel may tell that, and the watch that they are to inherit from.
+        self._missed: dict[str, tuple[int, Watch]] = {}
         self.by_mask: dict[int, Callable[[_RawEvent, Watch], Event]] = {
             IN_CREATE | IN_ISDIR: self.process_IN_CREATE,
             IN_MOVED_FROM: self.process_IN_MOVED_FROM,
@@ -79,9 +82,11 @@ class _SysProcessEvent(_ProcessEvent):
             oldest = time.monotonic() - MOVES_KEPT_SECONDS
             _drop_older(self._mv_cookie, oldest)
             _drop_older(self._mv, oldest)
+        reads = self._notifier.reads_done()
         if self.told:
-            reads = self._notifier.reads_done()
             self.told = {key: told for key, told in self.told.items() if told[0] > reads}
+        if self._missed:
+            self._missed = {path: missed for path, missed in self._missed.items() if missed[0] > reads}
 
     def process_IN_CREATE(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Watch a new directory as its parent is, if that is wanted, and tell what is in it already."""
@@ -94,6 +99,7 @@ class _SysProcessEvent(_ProcessEvent):
     def process_IN_MOVED_FROM(self, raw_event: _RawEvent, watch: Watch) -> Event:
         """Remember the source of a move by its cookie."""
         source = os.path.normpath(os.path.join(watch.path, raw_event.name))
+        self._mv.pop(source, None)  # what was there before went elsewhere
         self._mv_cookie.pop(raw_event.cookie, None)
         self._mv_cookie[raw_event.cookie] = (source, time.monotonic())
         return made(raw_event, watch, {"cookie": raw_event.cookie})
@@ -120,6 +126,9 @@ class _SysProcessEvent(_ProcessEvent):
             for other in list(self._watch_manager.watches.values()):
                 if other.path.startswith(above):
                     other.path = os.path.join(destination[0], other.path[len(above) :])
+            for path in [path for path in self._missed if path.startswith(above)]:
+                _, parent = self._missed.pop(path)
+                self._adopt(os.path.join(destination[0], path[len(above) :]), parent)
         else:
             module.log.error(
                 "The pathname '%s' of this watch %s has probably changed and couldn't be updated, so it"
@@ -129,6 +138,9 @@ class _SysProcessEvent(_ProcessEvent):
                 watch,
                 os.path.normpath(os.path.join(watch.path, os.path.pardir)),
             )
+            if self._watch_manager.report_all:
+                # Below, nothing shows that a path is wrong; and if it comes back, it is new.
+                self._watch_manager.rm_watch(watch.wd, rec=True)
             if not watch.path.endswith(UNKNOWN_PATH):
                 watch.path += UNKNOWN_PATH
         return made(raw_event, watch)
@@ -166,9 +178,11 @@ class _SysProcessEvent(_ProcessEvent):
     def _adopt(self, path: str, watch: Watch) -> None:
         """Watch a directory, then tell what was in it before: its own watch tells the rest."""
         wd = self._add(path, watch, rec=False)
+        report_all, reads = self._watch_manager.report_all, self._notifier.reads_until_now()
+        if wd <= 0 and report_all:
+            self._missed[path] = (reads, watch)
         if wd <= 0 or not os.path.isdir(path):
             return
-        report_all, reads = self._watch_manager.report_all, self._notifier.reads_until_now()
         try:
             for name, mask in _contents(path, self._watch_manager, report_all):
                 if report_all:
@@ -235,10 +249,12 @@ _new = Event.__new__
 
 
 def _contents(path: str, manager: WatchManager, report_all: bool) -> Iterator[tuple[str, int]]:
-    """Names in a directory that are not watched, with the mask of their creation."""
+    """Names in a directory that are not watched, or all, with the mask of their creation."""
     with os.scandir(path) as entries:
         found = list(entries)
-    watched = {watch.path for watch in list(manager.watches.values())} if found else set()
+    watched: set[str] = set()
+    if found and not report_all:
+        watched = {watch.path for watch in list(manager.watches.values())}
     for entry in found:
         if os.path.normpath(entry.path) in watched:
             continue

@@ -214,3 +214,37 @@ def test_report_all_does_not_hide_what_is_new(tmp_path: Path) -> None:
         (tmp_path / "d/f").unlink()
         (tmp_path / "d/f").touch()
         assert recording.told(tmp_path) == [("IN_DELETE", "d/f"), ("IN_CREATE", "d/f")]
+
+
+def test_report_all_below_a_renamed_directory(tmp_path: Path) -> None:
+    """A new directory is watched and told though one above it was renamed before it could be watched."""
+    (tmp_path / "old").mkdir()
+    with Recording(report_all=True) as recording:
+        recording.manager.add_watch(str(tmp_path), pyinotify.ALL_EVENTS, rec=True, auto_add=True)
+        (tmp_path / "old/d").mkdir()
+        (tmp_path / "old/d/f").touch()
+        (tmp_path / "old").rename(tmp_path / "new")
+        told = recording.told(tmp_path)
+        assert told.index(("IN_CREATE|IN_ISDIR", "old/d")) < told.index(("IN_CREATE", "new/d/f"))
+        (tmp_path / "new/d/g").touch()
+        assert ("IN_CREATE", "new/d/g") in recording.told(tmp_path)
+
+
+def test_report_all_of_what_comes_back(tmp_path: Path) -> None:
+    """A tree that is moved out is told no more, and when it comes back its contents are told again."""
+    outside, inside = tmp_path / "outside", tmp_path / "inside"
+    outside.mkdir()
+    (inside / "d/e").mkdir(parents=True)
+    mask = CREATE | pyinotify.IN_MOVED_FROM | pyinotify.IN_MOVED_TO | pyinotify.IN_MOVE_SELF
+    with Recording(report_all=True) as recording:
+        recording.manager.add_watch(str(inside), mask, rec=True, auto_add=True)
+        (inside / "d").rename(outside / "d")
+        assert [name for name, _ in recording.told(inside)] == ["IN_MOVED_FROM|IN_ISDIR", "IN_MOVE_SELF"]
+        (outside / "d/e/f").touch()
+        assert recording.told(inside) == []
+        (outside / "d").rename(inside / "d")
+        assert recording.told(inside) == [
+            ("IN_MOVED_TO|IN_ISDIR", "d"),
+            ("IN_CREATE|IN_ISDIR", "d/e"),
+            ("IN_CREATE", "d/e/f"),
+        ]

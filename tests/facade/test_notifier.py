@@ -312,6 +312,19 @@ def test_moved_out_of_sight(tmp_path: Path, caplog: pytest.LogCaptureFixture) ->
     assert message.endswith(f"put a watch on '{tmp_path}'.")
 
 
+def test_another_directory_of_an_old_name(tmp_path: Path) -> None:
+    """A directory in the place of one that was renamed is not taken for that when it moves out of sight."""
+    (tmp_path / "in/a").mkdir(parents=True)
+    with Recording() as recording:
+        recording.manager.add_watch(f"{tmp_path}/in", MOVES | CREATE, rec=True, auto_add=True)
+        (tmp_path / "in/a").rename(tmp_path / "in/b")
+        (tmp_path / "in/a").mkdir()
+        recording.drain()
+        (tmp_path / "in/a").rename(tmp_path / "out")
+        events = recording.drain()
+    assert [event.path for event in events] == [f"{tmp_path}/in", f"{tmp_path}/in/a-unknown-path"]
+
+
 def test_old_moves_are_forgotten(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A source is remembered for a minute."""
     clock = [0.0]
