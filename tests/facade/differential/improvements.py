@@ -142,7 +142,7 @@ IMPROVEMENTS: tuple[Improvement, ...] = (
     ),
     Improvement(
         "asyncore_notifier",
-        "without asyncore the module is imported all the same, and the notifier says what to take in its place",
+        "without asyncore the module is imported, and the notifier says what to take in its place",
         frozenset({"sequence"}),
         ("AsyncioNotifier",),
         since=(3, 12),

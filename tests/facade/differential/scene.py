@@ -27,7 +27,7 @@ _TIDY = (
     (re.compile(r"<function .*? at 0x[0-9a-f]+>"), "<function>"),
     (re.compile(r"0x[0-9a-f]{6,}>"), "ADDRESS>"),
     (re.compile(r"\bpyinotify\.py\b"), "pyinotify"),  # how the program calls itself in its usage
-    (re.compile(r"ElapsedTime=\d+sec"), "ElapsedTime=Nsec"),
+    (re.compile(r"(ElapsedTime=\w*?)\d+sec"), r"\1Nsec"),
     (re.compile(r"\[\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3} "), "[TIME "),
     (re.compile(r"Traceback \(most recent call last\):\n(?: .*\n)+(?:\w+\.)*"), "Traceback: "),
 )

@@ -132,13 +132,6 @@ def command_stats(scene: Scene) -> None:
 
 
 @script
-def command_quiet_end(scene: Scene) -> None:
-    """Ctrl-C before anything has happened: exit 0 and no traceback."""
-    with scene.command("-f", scene.directory):
-        pass
-
-
-@script
 def command_of_a_name_that_is_not_utf8(scene: Scene) -> None:
     """A name that is not UTF-8 is printed, and the next event too."""
     with scene.command("-f", "-e", "IN_CREATE", scene.directory) as command:

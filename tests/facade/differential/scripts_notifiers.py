@@ -225,22 +225,25 @@ def loop_ended_from_the_callback(scene: Scene) -> None:
 
 @script
 def read_freq_gathers(scene: Scene) -> None:
-    """With read_freq events gather: what is made meanwhile comes in the same batch."""
+    """With read_freq the loop sleeps before it reads: what is made meanwhile comes in the same batch."""
+
+    class Gathering(pyinotify.Notifier):
+        def _sleep(self, ref_time):
+            scene.write("b")
+            super()._sleep(ref_time)
+
     manager = pyinotify.WatchManager()
-    notifier = pyinotify.Notifier(manager, scene.recorder(), read_freq=1)
+    notifier = Gathering(manager, scene.recorder(), read_freq=0.05)
     manager.add_watch(scene.directory, pyinotify.IN_CREATE)
+    scene.write("a")
     batches = []
 
     def callback(_):
-        batches.append(len(scene.records))
+        batches.append(sum(1 for one in scene.records if one["kind"] == "event"))
         return batches[-1] >= 2
 
-    scene.write("a")
-    timer = threading.Timer(0.1, lambda: scene.write("b"))
-    timer.start()
     notifier.loop(callback)
-    timer.join()
-    scene.answer("batches", len(batches))
+    scene.answer("events before each call", batches)
 
 
 def threaded(scene: Scene, **options):

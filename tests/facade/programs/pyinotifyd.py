@@ -1,6 +1,5 @@
 """
-pyinotifyd 0.0.9 (PyPI): a daemon that runs tasks on file events; on `AsyncioNotifier`, with handlers that make
-tasks.
+pyinotifyd 0.0.9 (PyPI): a daemon that runs tasks on file events. `AsyncioNotifier`; handlers make tasks.
 Up to Python 3.13: it wants an event loop that 3.14 no longer makes by itself.
 
 A ProcessEvent with my_init and an ExcludeFilter; watches with rec and auto_add; ends by SIGTERM.
