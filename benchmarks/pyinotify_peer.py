@@ -61,7 +61,7 @@ class Publisher(pyinotify.ProcessEvent):
 def watched(directory, handler):
     """A notifier on a directory, recursive, as the tutorial has it."""
     manager = pyinotify.WatchManager()
-    notifier = pyinotify.Notifier(manager, handler)
+    notifier = pyinotify.Notifier(manager, handler, timeout=200)
     manager.add_watch(directory, MASK, rec=True, auto_add=True)
     print("ready", flush=True)
     return notifier
@@ -72,8 +72,7 @@ def loop(directory, handler) -> None:
     ended = []
     signal.signal(signal.SIGINT, lambda *_: ended.append(True))
     notifier = watched(directory, handler)
-    while step(notifier, 200) or not ended:
-        pass
+    notifier.loop(lambda one: bool(ended) and not one.check_events())
 
 
 def step(notifier, timeout) -> bool:

@@ -78,3 +78,13 @@ def test_improvements_are_about_scripts() -> None:
     assert len(NAMED) == len(IMPROVEMENTS)
     assert set(NAMED) <= set(SCRIPTS)
     assert all(improvement.why and improvement.columns and improvement.shows for improvement in IMPROVEMENTS)
+
+
+def test_an_improvement_must_be_seen() -> None:
+    """A script whose improvement is gone fails, as one does that differs without an improvement."""
+    same: Records = [{"kind": "answer", "what": "x", "answer": 1}]
+    other: Records = [{"kind": "answer", "what": "x", "answer": 2}]
+    with pytest.raises(AssertionError):
+        judge("a_tuple_of_paths", same, same, (3, 11))
+    with pytest.raises(AssertionError):
+        judge("one_shot", same, other, (3, 11))
