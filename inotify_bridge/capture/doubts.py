@@ -67,7 +67,7 @@ class Doubts:
         return None if oldest is None else oldest + QUIET
 
     def hasten(self) -> None:
-        """Have all checked by the next `check`, those of the looks before it too, or by the ones after: `hasty`."""
+        """Have all checked by the next `check`, also what looks find till then; see `hasty`."""
         self.hasty = True
 
     def check(self, backlog: bool) -> None:
