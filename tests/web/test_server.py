@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -180,6 +182,33 @@ def test_stop_does_not_wait_for_a_view_that_hangs(serve: ServerFactory, view: Gi
         assert peer.recv(100) == b""
     release.set()
     server.stop()
+
+
+def test_stop_leaves_no_worker_that_waits_for_its_client() -> None:
+    """A worker whose client does not take its answer ends with the server, and lets go of what it streams."""
+    ended = threading.Event()
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(64 * 1024)
+        finally:
+            ended.set()
+
+    def answer(_: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", [])
+        return endless()
+
+    bound = socket.create_server(("127.0.0.1", 0))
+    listener = connections.Listener(answer, bound, 5, 1, "web")
+    listener.start()
+    with socket.create_connection(bound.getsockname(), timeout=20) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        channels, most = listener.server.active_channels, connections.UNSENT_BYTES
+        eventually(lambda: any(one.total_outbufs_len > most for one in list(channels.values())))
+        listener.stop()
+        assert listener.close(20.0)
+    assert ended.is_set()
 
 
 def test_a_stop_before_the_start_is_not_lost(view: GivenView) -> None:
