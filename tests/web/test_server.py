@@ -104,14 +104,20 @@ def test_a_client_that_takes_nothing_is_dropped(
     assert taken < 50_000_000
 
 
-def test_slow_clients_shut_nobody_out(serve: ServerFactory, tmp_path: Path) -> None:
-    """While more clients than there are places hold half a request each, all others are answered."""
+def test_slow_clients_shut_nobody_out(
+    serve: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While more clients than there are places hold half a request each, all others are answered; the
+    first of them goes first."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 600.0)
     path = tmp_path / "admin.sock"
     server = serve(admin_socket=str(path))
     with contextlib.ExitStack() as slow:
+        peers = []
         for _ in range(connections.CONNECTIONS + 20):
             peer = slow.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
             peer.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
+            peers.append(peer)
         for _ in range(5):
             assert ask(server, "/livez").status == 200
             assert ask(server, "/metrics").status == 200
@@ -123,6 +129,9 @@ def test_slow_clients_shut_nobody_out(serve: ServerFactory, tmp_path: Path) -> N
             asked.connect(str(path))
             asked.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
             assert asked.recv(100).startswith(b"HTTP/1.0 200")
+        assert peers[0].recv(1) == b""
+        peers[-1].sendall(b"host\r\n\r\n")
+        assert peers[-1].recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_request_that_does_not_end_is_dropped(
