@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import Final
 
 from inotify_bridge.outbox.journal import Position
@@ -36,7 +35,7 @@ class Comparison:
         self._seconds = seconds
         self._until = 0.0
         self._awaited: set[str] = set()
-        self._replacing = 0
+        self._ahead: set[str] = set()
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -51,19 +50,18 @@ class Comparison:
         """It was compared, or is no sink of the group any more; one that nobody waits for changes nothing."""
         with self._lock:
             self._awaited.discard(sink)
-            if not self._awaited and not self._replacing:
+            self._ahead.discard(sink)
+            if not self._awaited and not self._ahead:
                 self._over.set()
 
-    @contextlib.contextmanager
-    def replacing(self) -> Iterator[None]:
-        """A sink was found to be ahead, and a later epoch is begun: that is waited for without a bound."""
+    def ahead(self, sink: str) -> None:
+        """
+        It holds what the journal does not, and a later epoch is to begin. That may fail and be tried again:
+        until `done` nothing new of this one goes to anybody, however long it takes.
+        """
         with self._lock:
-            self._replacing += 1
-        try:
-            yield
-        finally:
-            with self._lock:
-                self._replacing -= 1
+            self._ahead.add(sink)
+            self._over.clear()
 
     def free(self, epoch: str, first: int, count: int) -> int:
         """How many of `count` messages, the first of which has the sequence `first`, may be sent now."""
@@ -72,13 +70,13 @@ class Comparison:
             return count
         return max(0, end.sequence - first + 1)
 
-    def wait(self, seconds: float) -> None:
-        """Until every sink was compared, or the time is over."""
-        self._over.wait(seconds)
+    def wait(self, seconds: float) -> bool:
+        """Until every sink was compared, or the time is over. Returns whether nothing new waits any more."""
+        return self._over.wait(seconds)
 
     def _waits(self) -> bool:
         with self._lock:
-            if self._replacing:
+            if self._ahead:
                 return True
             if not self._awaited:
                 return False

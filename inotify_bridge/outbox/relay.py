@@ -261,8 +261,8 @@ class Relay:
         if self._guards.end is not None and isinstance(self._sink, Remembering):
             newest = self._sink.newest()
             if newest is not None and not _known(newest, reader, self._guards.end()):
-                with self._guards.comparison.replacing():
-                    self._guards.ahead(newest.epoch)
+                self._guards.comparison.ahead(self._name)
+                self._guards.ahead(newest.epoch)
         self._compared = True
         self._guards.comparison.done(self._name)
 

@@ -448,6 +448,19 @@ def test_close(tmp_path: Path) -> None:
     assert manager.add_watch(str(tmp_path), CREATE) == {str(tmp_path): -1}
 
 
+def test_a_descriptor_of_somebody_else(tmp_path: Path) -> None:
+    """A closed manager touches no other instance that was given its descriptor's number."""
+    manager = pyinotify.WatchManager()
+    manager.close()
+    with Recording() as other:
+        assert other.manager.get_fd() == manager.get_fd()
+        assert other.manager.add_watch(str(tmp_path), CREATE) == {str(tmp_path): 1}
+        assert manager.rm_watch(1) == {1: False}
+        assert manager.add_watch(f"{tmp_path}/..", CREATE) == {f"{tmp_path}/..": -1}
+        (tmp_path / "x").touch()
+        assert [event.name for event in other.drain()] == ["x"]
+
+
 def test_a_manager_that_is_dropped() -> None:
     """A manager that nobody holds any more gives its instance back."""
     fd = pyinotify.WatchManager().get_fd()

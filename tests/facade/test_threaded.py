@@ -194,3 +194,23 @@ def test_own_loop(tmp_path: Path) -> None:
     eventually(lambda: seen == ["a"])
     notifier.stop()
     assert not notifier.is_alive()
+
+
+def test_events_of_a_watch_that_is_being_added(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the kernel tells of a watch before the call that adds it is through reaches the handler."""
+    seen: list[str] = []
+    manager = pyinotify.WatchManager()
+    notifier = pyinotify.ThreadedNotifier(manager, lambda event: seen.append(event.name))
+    add = manager._inotify_wrapper.inotify_add_watch
+
+    def slowly(fd: int, path: str, mask: int) -> int:
+        wd = add(fd, path, mask)
+        (tmp_path / "x").touch()
+        eventually(lambda: notifier.reads_done() and not notifier._eventq, what="the thread has the event")
+        return wd
+
+    monkeypatch.setattr(manager._inotify_wrapper, "inotify_add_watch", slowly)
+    notifier.start()
+    manager.add_watch(str(tmp_path), CREATE)
+    eventually(lambda: seen == ["x"])
+    notifier.stop()
