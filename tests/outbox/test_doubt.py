@@ -294,7 +294,9 @@ def test_another_writer_is_noticed(tmp_path: Path) -> None:
     first.close()
 
 
-@pytest.mark.parametrize(("gone", "said"), [("lock", r"lock file .* is gone"), ("group.db", "taken over")])
+@pytest.mark.parametrize(
+    ("gone", "said"), [("lock", r"lock file .* is gone"), ("group.db", r"state database .* is gone")]
+)
 def test_replaced_files_are_noticed(gone: str, said: str, tmp_path: Path) -> None:
     """A store whose lock file or database is gone or was replaced takes no transaction, and says which."""
     (tmp_path / "lock").touch()

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -123,7 +125,7 @@ def test_start_on_a_full_disk(
 
 
 def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
-    """A state directory on a file system mounted for reading only is refused: one line, exit code 78."""
+    """A state directory on a read-only file system is refused in one line, with 78, and by `doctor`."""
     state = tmp_path / "state"
     state.mkdir()
     mounts.run("mount", "-t", "tmpfs", "-o", "ro", "none", state)
@@ -132,7 +134,11 @@ def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     agent.start(ready=False)
     assert agent.ended() == 78
     (line,) = agent.log.splitlines()
-    assert f"state.dir {state} cannot be written by this user" in line
+    assert f"state.dir {state} cannot be written by this user: Read-only file system (check the disk" in line
+    command = [*mounts.prefix, sys.executable, "-m", "inotify_bridge", "doctor", "-c", os.fspath(agent.file)]
+    asked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert asked.returncode == 1
+    assert f"{state} cannot be written: Read-only file system" in asked.stdout
 
 
 def test_failed_fsync(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
