@@ -178,8 +178,7 @@ class Desk:
         Returns:
             The position of the first message that is sent again.
         Raises:
-            ConfigError: there is no such message.
-            UnavailableError: it is not kept any more.
+            ConfigError: there is no such message, or it is not kept any more.
         """
 
         def act() -> Position:
@@ -191,7 +190,7 @@ class Desk:
                 )
             oldest = self._store.oldest()
             if sequence < oldest:
-                raise UnavailableError(
+                raise ConfigError(
                     f"group {self._group}: message {sequence} is not kept any more, the oldest is {oldest}",
                     "state.retain says for how long; resync --snapshot begins a new epoch with everything",
                 )

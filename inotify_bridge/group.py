@@ -136,6 +136,11 @@ class Group(Signalled):
     def _metrics(self) -> GroupMetrics:
         return self._all_metrics.group(self.config.name)
 
+    @property
+    def not_compared(self) -> list[str]:
+        """Sinks that remember, could not be reached after the start, and that the others went on without."""
+        return self._comparison.unknown
+
     def _start_relays(self) -> None:
         sinks = {
             name: self._make_sink(self.whole.sink(name), context_of(self.whole, self.config.name, name))

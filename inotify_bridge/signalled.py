@@ -132,8 +132,7 @@ class Signalled:
         Have messages of the present epoch sent again, to one sink or to all; see `desk.Desk.replay`.
 
         Raises:
-            ConfigError: there is no such sink or message.
-            UnavailableError: the message is not kept any more.
+            ConfigError: there is no such sink or message, or the message is not kept any more.
         """
         if sink is not None and sink not in self.relays:
             raise ConfigError(

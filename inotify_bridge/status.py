@@ -8,6 +8,7 @@ from itertools import islice
 from pathlib import Path
 
 from inotify_bridge import __version__
+from inotify_bridge.capture.tree import Root
 from inotify_bridge.config.model import Config, SinkEntry
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.group import Group
@@ -197,14 +198,19 @@ def _roots(group: Group) -> list[RootStatus]:
     states: list[RootStatus] = []
     for root in group.recorder.reconciler.tree_roots:
         state: RootState = "covered"
-        if root.lost:
+        if root in _lost(group):
             state = "lost"
-        elif not group.recorder.snapshot_done.is_set():
+        elif not (group.recorder.alive and group.recorder.snapshot_done.is_set()):
             state = "starting"
         elif group.recorder.reconciler.uncovered_count:
             state = "degraded"
         states.append({"path": encode_name(root.place), "name": encode_name(root.name), "state": state})
     return states
+
+
+def _lost(group: Group) -> list[Root]:
+    """Roots that are; a recorder that does not run has not looked yet, or no more."""
+    return [root for root in group.recorder.reconciler.tree_roots if root.lost and group.recorder.alive]
 
 
 def _resync(group: Group) -> ResyncStatus:
@@ -228,10 +234,15 @@ def _words(group: Group) -> list[str]:
     if group.trouble is not None and not words:
         words.append(f"the group does not run, it is being restarted: {group.trouble}")
     reconciler = group.recorder.reconciler
+    still = time.monotonic() - group.recorder.turned_at
+    if still > SILENT_SECONDS and group.recorder.alive and not words:
+        words.append(
+            f"nothing was recorded for {still:.0f} s, one step takes that long: does the disk of the state "
+            "directory answer?"
+        )
     words.extend(
         f"root {encode_name(root.place)} is lost: mount it or make it again; nothing is taken for deleted"
-        for root in reconciler.tree_roots
-        if root.lost
+        for root in _lost(group)
     )
     if count := reconciler.uncovered_count:
         words.append(
@@ -248,6 +259,11 @@ def _words(group: Group) -> list[str]:
     if group.recorder.books.trouble:
         words.append(group.recorder.books.trouble)
     words.extend(group.recorder.books.unwritten)
+    words.extend(
+        f"sink {name} could not be asked since the start what it holds: if the state directory was put back "
+        "from a backup, begin a new epoch (`inotify-bridge state new-epoch`)"
+        for name in group.not_compared
+    )
     for name, relay in group.relays.items():
         if said := relay.status.error or _silent(relay.status, group.lag(name)):
             words.append(f"sink {name}: {said}")

@@ -87,6 +87,6 @@ class Ready:
         row = self._model.row(node, name)
         if row is None or row.ready == mark:
             return
-        self._model.seen("kernel")
+        self._model.seen("scan")
         self._model.say("ready", node, name, stat.S_IFREG, seen)
         self._model.store(node, name, stat.S_IFREG, seen, mark)

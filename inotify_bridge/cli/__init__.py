@@ -108,6 +108,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     Returns:
         The exit code; whatever goes wrong has been said on stderr.
     """
+    _fill_standard_descriptors()
     if _COMPLETION in os.environ:
         group.main(prog_name=PROGRAM, complete_var=_COMPLETION)
     try:
@@ -120,6 +121,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return status if isinstance(status, int) else 0
+
+
+def _fill_standard_descriptors() -> None:
+    """Where one is closed (``>&-``), no file opened later may get its number: output would go there."""
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, os.O_RDONLY)  # the lowest free number: this one; a write to it fails
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:
+            setattr(sys, name, os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8"))
 
 
 def _explain(error: Exception) -> int:

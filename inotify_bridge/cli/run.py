@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -74,7 +75,13 @@ def _run(path: Path, loaded: object) -> int:
         left = signals.stop()
     if taken_over:
         raise UnavailableError(taken_over.message, taken_over.hint)
-    return _ended(left, kept=loaded.state.dir is not None)
+    code = _ended(left, kept=loaded.state.dir is not None)
+    if any(group.started and group.recorder.alive for group in agent.groups.values()):
+        # It is in a system call of a disk that hangs, and must not come back to an interpreter that is
+        # being taken apart.
+        logging.shutdown()
+        os._exit(code)
+    return code
 
 
 def _reload(agent: Agent, path: Path) -> BridgeError | None:

@@ -36,6 +36,7 @@ class Comparison:
         self._until = 0.0
         self._awaited: set[str] = set()
         self._ahead: set[str] = set()
+        self._unknown: set[str] = set()
         self._over = threading.Event()
         self._lock = threading.Lock()
 
@@ -49,8 +50,8 @@ class Comparison:
     def done(self, sink: str) -> None:
         """It was compared, or is no sink of the group any more; one that nobody waits for changes nothing."""
         with self._lock:
-            self._awaited.discard(sink)
-            self._ahead.discard(sink)
+            for waiting in (self._awaited, self._ahead, self._unknown):
+                waiting.discard(sink)
             if not self._awaited and not self._ahead:
                 self._over.set()
 
@@ -62,6 +63,12 @@ class Comparison:
         with self._lock:
             self._ahead.add(sink)
             self._over.clear()
+
+    @property
+    def unknown(self) -> list[str]:
+        """Sinks that the others went on without, and that were not compared since."""
+        with self._lock:
+            return sorted(self._unknown)
 
     def free(self, epoch: str, first: int, count: int) -> int:
         """How many of `count` messages, the first of which has the sequence `first`, may be sent now."""
@@ -87,6 +94,7 @@ class Comparison:
                 " and ".join(sorted(self._awaited)),
                 self._seconds,
             )
+            self._unknown |= self._awaited
             self._awaited.clear()
             self._over.set()
             return False

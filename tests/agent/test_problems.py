@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import threading
+import time
 
 import pytest
 
@@ -51,6 +53,32 @@ def test_a_broker_that_was_frozen_from_the_start(trees: Trees, monkeypatch: pyte
             assert "sink memory: it does not answer to the connection for" in said
             assert f"; {end} messages wait" in said
             embedded.agent.abort()
+
+
+def test_a_step_that_takes_long(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A recorder that hangs within a step, as on a disk that does not answer, is told of."""
+    monkeypatch.setattr(status, "SILENT_SECONDS", 2.0)
+    with Embedded(trees) as embedded:
+        embedded.settled()
+        assert problems(embedded) == ""
+        answers = threading.Event()
+        embedded.group.recorder._inbox.call(lambda: (answers.wait(60.0), None)[1])
+        said = eventually(lambda: problems(embedded), what="a problem")
+        assert "nothing was recorded for " in said
+        answers.set()
+        eventually(lambda: problems(embedded) == "", what="it is over")
+
+
+def test_a_root_that_nobody_has_looked_at(trees: Trees) -> None:
+    """While its group is being restarted a root is not called lost."""
+    with Embedded(trees) as embedded:
+        embedded.settled()
+        group = embedded.group
+        group.recorder.reconciler.tree_roots[0].lost = True
+        assert "is lost" in problems(embedded)
+        group.stop_recording(time.monotonic() + 30.0)
+        assert not group.recorder.alive
+        assert "is lost" not in problems(embedded)
 
 
 def test_parked_messages_fill_their_bound(trees: Trees) -> None:

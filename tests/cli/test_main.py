@@ -6,6 +6,7 @@ import importlib
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
@@ -141,6 +142,18 @@ def test_a_closed_stdout_ends_quietly() -> None:
     )
     os.close(write_end)
     assert (done.returncode, done.stderr) == (0, b"")
+
+
+@pytest.mark.parametrize("command", ["version", "watch --snapshot ."])
+def test_no_stdout(tmp_path: Path, command: str) -> None:
+    """A command that was started with stdout closed (``>&-``) prints into no other file, and ends quietly."""
+    (tmp_path / "file").touch()
+    program = f"exec {sys.executable} -m inotify_bridge {command} >&-"
+    done = subprocess.run(
+        ["sh", "-c", program], cwd=tmp_path, stderr=subprocess.PIPE, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
 def test_without_arguments() -> None:

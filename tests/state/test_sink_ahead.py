@@ -18,6 +18,7 @@ from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.conftest import Launch
 from tests.agent.embedded import Embedded
 from tests.agent.places import KafkaPlace
+from tests.agent.test_problems import problems
 from tests.agent.trees import Trees
 from tests.state.files import assert_no_number_twice, jsonl, kept
 from tests.waiting import eventually
@@ -133,6 +134,7 @@ def test_others_wait_for_the_one_that_remembers(two: TwoSinks, trees: Trees) -> 
         assert len(two.broker.messages) == held, "published before the comparison"
         two.away.rename(two.lake)
         eventually(lambda: embedded.metric("epochs_total", reason="sink_ahead"), within=60)
+        eventually(lambda: embedded.group.recorder.alive and not embedded.group._at_rest, what="the restart")
         eventually(lambda: embedded.group.lag("memory") == 0 and embedded.group.store.epoch > epoch)
         embedded.settled()
     arrivals = two.arrivals()
@@ -149,7 +151,10 @@ def test_one_that_cannot_be_reached(two: TwoSinks, trees: Trees, caplog: pytest.
         embedded.settled()
         assert not embedded.group.relays["file"].status.connected
         assert "what sink file holds is not known after 0.2 s" in caplog.text
+        unknown = "sink file could not be asked since the start what it holds"
+        assert unknown in problems(embedded)
         two.away.rename(two.lake)
         eventually(lambda: embedded.group.lag("file") == 0, within=60)
+        assert unknown not in problems(embedded)
     assert len({one.position[0] for one in two.arrivals().all}) == 1
     two.arrivals().assert_true(trees.root)
