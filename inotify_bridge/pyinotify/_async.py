@@ -94,19 +94,19 @@ class AsyncioNotifier(_Driven):
 
     def stop(self) -> None:
         """Leave the loop and close. From any thread; a second call does nothing."""
-        if self.loop.is_running() and not self._is_here():
-            self.loop.call_soon_threadsafe(self._leave)
+        if self.loop.is_running() and not self._ib_is_here():
+            self.loop.call_soon_threadsafe(self._ib_leave)
         else:
-            self._leave()
+            self._ib_leave()
 
-    def _is_here(self) -> bool:
+    def _ib_is_here(self) -> bool:
         """Whether this is the thread in which the loop runs."""
         try:
             return asyncio.get_running_loop() is self.loop
         except RuntimeError:
             return False
 
-    def _leave(self) -> None:
+    def _ib_leave(self) -> None:
         if self._fd is not None:
             self.loop.remove_reader(self._fd)
             super().stop()

@@ -82,7 +82,7 @@ class _SysProcessEvent(_ProcessEvent):
             oldest = time.monotonic() - MOVES_KEPT_SECONDS
             _drop_older(self._mv_cookie, oldest)
             _drop_older(self._mv, oldest)
-        reads = self._notifier.reads_done()
+        reads = self._notifier._ib_reads_done()
         if self.told:
             self.told = {key: told for key, told in self.told.items() if told[0] > reads}
         if self._missed:
@@ -178,7 +178,7 @@ class _SysProcessEvent(_ProcessEvent):
     def _adopt(self, path: str, watch: Watch) -> None:
         """Watch a directory, then tell what was in it before: its own watch tells the rest."""
         wd = self._add(path, watch, rec=False)
-        report_all, reads = self._watch_manager.report_all, self._notifier.reads_until_now()
+        report_all, reads = self._watch_manager.report_all, self._notifier._ib_reads_until_now()
         if wd <= 0 and report_all:
             self._missed[path] = (reads, watch)
         if wd <= 0 or not os.path.isdir(path):

@@ -13,7 +13,7 @@ from inotify_bridge.capture.constants import IN_CREATE, IN_DELETE
 from inotify_bridge.pyinotify._errors import WatchManagerError
 from inotify_bridge.pyinotify._events import Event
 from inotify_bridge.pyinotify._handlers import ChainIfTrue, Handler
-from inotify_bridge.pyinotify._kernel import INotifyWrapper
+from inotify_bridge.pyinotify._kernel import INotifyWrapper, is_instance
 from inotify_bridge.pyinotify._watches import PathFilter, Watch
 
 NOT_A_PATH = -3
@@ -42,9 +42,10 @@ class WatchManager:
         self._exclude_filter = exclude_filter
         self.report_all = report_all
         self._wmd: dict[int, Watch] = {}
-        self._closed = False
+        # Names beginning with _ib_ are free of those that subclasses give to what is theirs.
+        self._ib_closed = False
         # A watch is in the dict before anybody can ask for the events that it has already.
-        self.lock = threading.RLock()
+        self._ib_lock = threading.RLock()
         self._inotify_wrapper = wrapper = INotifyWrapper.create()
         self._fd = wrapper.inotify_init()
         if self._fd < 0:
@@ -52,14 +53,15 @@ class WatchManager:
 
     def close(self) -> None:
         """Close the descriptor, which ends all watches in the kernel. Idempotent."""
-        with self.lock:
-            if not self._closed:
-                self._closed = True
+        with self._ib_lock:
+            if not self._ib_closed:
+                self._ib_closed = True
                 os.close(self._fd)
 
     def __del__(self) -> None:
-        # Programs make one only to see whether there is inotify: an instance is a scarce thing.
-        if getattr(self, "_fd", -1) >= 0:
+        # Programs make one only to see whether there is inotify: an instance is a scarce thing. Programs also
+        # close the number by themselves (os.closerange in a daemon): then it may be another file's by now.
+        if getattr(self, "_fd", -1) >= 0 and not self._ib_closed and is_instance(self._fd):
             self.close()
 
     def get_fd(self) -> int:
@@ -154,7 +156,7 @@ class WatchManager:
         path = os.path.normpath(path)
         if auto_add:
             mask |= IN_CREATE
-        with self.lock:
+        with self._ib_lock:
             wd = self._inotify_wrapper.inotify_add_watch(self.__descriptor(), path, mask)
             if wd < 0:
                 return wd, f"WD={wd}, {self._inotify_wrapper.str_errno()}"
@@ -165,7 +167,7 @@ class WatchManager:
 
     def __descriptor(self) -> int:
         """The instance, or -1 once it is closed: its number may be another file's by then."""
-        return -1 if self._closed else self._fd
+        return -1 if self._ib_closed else self._fd
 
     def __refused(self, sentence: str, so_far: dict[str, int] | dict[int, bool], quiet: bool) -> None:
         if not quiet:
@@ -255,7 +257,7 @@ class WatchManager:
             mask = (mask or watch.mask) | IN_CREATE
         if not mask:
             return ""
-        with self.lock:
+        with self._ib_lock:
             wrapper = self._inotify_wrapper
             wd = wrapper.inotify_add_watch(self.__descriptor(), watch.path, mask)
             if wd < 0:
@@ -288,7 +290,7 @@ class WatchManager:
         """
         removed: dict[int, bool] = {}
         for number in self.__numbers(wd, rec):
-            with self.lock:
+            with self._ib_lock:
                 code = self._inotify_wrapper.inotify_rm_watch(self.__descriptor(), number)
                 refusal = self._inotify_wrapper.str_errno() if code < 0 else ""
                 watch = None if refusal else self._wmd.pop(number, None)

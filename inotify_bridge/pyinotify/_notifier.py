@@ -69,14 +69,14 @@ class Notifier:
         self._timeout = timeout
         self._coalesce = False
         self._eventset: set[tuple[int, int, int, str]] = set()
-        self._reads = 0
-        self._ahead: deque[bytes] = deque()
-        self._ahead_bytes = 0
+        self._ib_reads = 0
+        self._ib_ahead: deque[bytes] = deque()
+        self._ib_ahead_bytes = 0
         # stop() may come from any thread and from a signal handler.
-        self._ending = threading.RLock()
-        self._looping: int | None = None
-        self._read_ahead_from = 0
-        self._wake = -1
+        self._ib_ending = threading.RLock()
+        self._ib_looping: tuple[int, int] | None = None
+        self._ib_read_ahead_from = 0
+        self._ib_wake = -1
 
     def append_event(self, event: _RawEvent) -> None:
         """Queue an event for the next `process_events`."""
@@ -105,7 +105,7 @@ class Notifier:
         fd = self._fd
         if fd is None:
             return 0
-        if self._ahead:
+        if self._ib_ahead:
             return select.POLLIN
         ready = dict(self._pollobj.poll(self._timeout if timeout is None else timeout))
         # Anything besides the instance is there to wake this up, for the end.
@@ -121,27 +121,27 @@ class Notifier:
         fd = self._fd
         if fd is None:
             return
-        if self._ahead:
-            data = self._ahead.popleft()
-            self._ahead_bytes -= len(data)
+        if self._ib_ahead:
+            data = self._ib_ahead.popleft()
+            self._ib_ahead_bytes -= len(data)
         else:
             data = _waiting(fd, self._threshold)
         if data:
-            self._reads += 1
-            self._queue(data)
+            self._ib_reads += 1
+            self._ib_queue(data)
 
-    def reads_until_now(self) -> int:
+    def _ib_reads_until_now(self) -> int:
         """The number of the read that will have brought everything that the kernel has told by now."""
-        return self._reads + len(self._ahead) + 1
+        return self._ib_reads + len(self._ib_ahead) + 1
 
-    def reads_done(self) -> int:
+    def _ib_reads_done(self) -> int:
         """How many reads have been queued."""
-        return self._reads
+        return self._ib_reads
 
-    def _queue(self, data: bytes) -> None:
+    def _ib_queue(self, data: bytes) -> None:
         events = [_RawEvent(wd, mask, cookie, text(name)) for wd, mask, cookie, name in inotify.records(data)]
         if self._coalesce:
-            events = [event for event in events if self._is_new(event)]
+            events = [event for event in events if self._ib_is_new(event)]
         module.log.debug("%d events read: %s", len(events), events)
         if type(self).append_event is Notifier.append_event:
             self._eventq.extend(events)
@@ -149,7 +149,7 @@ class Notifier:
             for event in events:
                 self.append_event(event)
 
-    def _is_new(self, event: _RawEvent) -> bool:
+    def _ib_is_new(self, event: _RawEvent) -> bool:
         key = (event.wd, event.mask, event.cookie, event.name)
         if key in self._eventset:
             return False
@@ -163,14 +163,14 @@ class Notifier:
         What a handler raises comes out here; its event is consumed then, and the rest stays queued.
         """
         while self._eventq:
-            self._process(EVENTS_PER_LOOK)
-            if self._read_ahead_from:
-                self._read_ahead()
+            self._ib_process(EVENTS_PER_LOOK)
+            if self._ib_read_ahead_from:
+                self._ib_read_ahead()
         self._sys_proc_fun.cleanup()
         if self._coalesce:
             self._eventset.clear()
 
-    def _process(self, count: int) -> None:
+    def _ib_process(self, count: int) -> None:
         """Process up to `count` events."""
         queue, manager, system = self._eventq, self._watch_manager, self._sys_proc_fun
         special, told = system.by_mask, system.told
@@ -180,7 +180,7 @@ class Notifier:
             raw = queue.popleft()
             if manager.ignore_events:
                 continue
-            watch = manager.get_watch(raw.wd) or self._late_watch(raw)
+            watch = manager.get_watch(raw.wd) or self._ib_late_watch(raw)
             if watch is None:
                 if raw.mask == IN_Q_OVERFLOW:
                     self._default_proc_fun(Event({"mask": raw.mask}))
@@ -191,30 +191,30 @@ class Notifier:
             event = made(raw, watch) if known is None else known(raw, watch)
             (watch.proc_fun or self._default_proc_fun)(event)
 
-    def _late_watch(self, raw: _RawEvent) -> Watch | None:
+    def _ib_late_watch(self, raw: _RawEvent) -> Watch | None:
         """A watch that another thread is adding: the kernel may tell of it before that call is through."""
-        with self._watch_manager.lock:
+        with self._watch_manager._ib_lock:
             watch = self._watch_manager.get_watch(raw.wd)
         if watch is None and raw.mask not in {IN_IGNORED, IN_Q_OVERFLOW}:
             module.log.warning("Unable to retrieve Watch object associated to %r", raw)
         return watch
 
-    def _read_ahead(self) -> None:
+    def _ib_read_ahead(self) -> None:
         """Take a kernel queue that has filled while handlers ran: the next reads get it from here."""
         fd = self._fd
-        if fd is not None and self._ahead_bytes < READ_AHEAD_AT_MOST_BYTES:
-            data = _waiting(fd, self._read_ahead_from)
+        if fd is not None and self._ib_ahead_bytes < READ_AHEAD_AT_MOST_BYTES:
+            data = _waiting(fd, self._ib_read_ahead_from)
             if data:
-                self._ahead.append(data)
-                self._ahead_bytes += len(data)
+                self._ib_ahead.append(data)
+                self._ib_ahead_bytes += len(data)
 
     def _sleep(self, ref_time: float) -> None:
         """Sleep until `read_freq` seconds after `ref_time` (time.time()), unless a batch is there already."""
         seconds = self._read_freq - (time.time() - ref_time)
-        if self._read_freq > 0 and seconds > 0 and not self._ahead:
-            self._pause(seconds)
+        if self._read_freq > 0 and seconds > 0 and not self._ib_ahead:
+            self._ib_pause(seconds)
 
-    def _pause(self, seconds: float) -> None:
+    def _ib_pause(self, seconds: float) -> None:
         time.sleep(seconds)
 
     def loop(self, callback: Callback | None = None, daemonize: bool = False, **args: Any) -> None:
@@ -232,19 +232,19 @@ class Notifier:
         """
         if daemonize:
             self.__daemonize(**args)
-        self._begin_loop()
+        self._ib_begin_loop()
         try:
             while self._fd is not None:
                 self.process_events()
                 if callback is not None and callback(self) is True:
                     break
-                self._wait_and_read()
+                self._ib_wait_and_read()
         except KeyboardInterrupt:
             module.log.debug("Interrupted: the loop ends")
         except BaseException:
-            self._end_loop()
+            self._ib_end_loop()
             raise
-        self._end_loop()
+        self._ib_end_loop()
         self.stop()
 
     def __daemonize(
@@ -256,39 +256,39 @@ class Notifier:
     ) -> None:
         _daemon.daemonize(pid_file, stdin, stdout, stderr)
 
-    def _wait_and_read(self) -> None:
+    def _ib_wait_and_read(self) -> None:
         start = time.time()
         if self.check_events():
             self._sleep(start)
             self.read_events()
 
-    def _begin_loop(self) -> None:
+    def _ib_begin_loop(self) -> None:
         """Let `stop` of another thread end the wait."""
-        self._begin_reading_ahead()
-        with self._ending:
+        self._ib_begin_reading_ahead()
+        with self._ib_ending:
             if self._fd is not None:
-                self._looping = threading.get_ident()
-                self._wake = os.eventfd(0, os.EFD_CLOEXEC)
-                self._pollobj.register(self._wake, select.POLLIN)
+                self._ib_looping = _here()
+                self._ib_wake = os.eventfd(0, os.EFD_CLOEXEC)
+                self._pollobj.register(self._ib_wake, select.POLLIN)
 
-    def _begin_reading_ahead(self) -> None:
+    def _ib_begin_reading_ahead(self) -> None:
         """Keep the kernel's queue short from now on, unless a subclass reads in a way of its own."""
         mine = type(self)
         if mine.read_events is Notifier.read_events and mine.check_events is Notifier.check_events:
             with contextlib.suppress(OSError):  # no /proc: the kernel's queue is left as it is
                 most = ProcINotify("max_queued_events").get_val()
-                self._read_ahead_from = max(1, self._threshold, most * READ_AHEAD_BYTES_PER_EVENT)
+                self._ib_read_ahead_from = max(1, self._threshold, most * READ_AHEAD_BYTES_PER_EVENT)
 
-    def _end_loop(self) -> None:
-        self._read_ahead_from = 0
-        with self._ending:
-            while self._ahead and self._fd is not None:  # after an exception: what was read stays queued
+    def _ib_end_loop(self) -> None:
+        self._ib_read_ahead_from = 0
+        with self._ib_ending:
+            while self._ib_ahead and self._fd is not None:  # after an exception: what was read stays queued
                 self.read_events()
-            self._looping = None
-            if self._wake >= 0:
-                self._pollobj.unregister(self._wake)
-                os.close(self._wake)
-                self._wake = -1
+            self._ib_looping = None
+            if self._ib_wake >= 0:
+                self._pollobj.unregister(self._ib_wake)
+                os.close(self._ib_wake)
+                self._ib_wake = -1
             if self._fd is None:
                 self._watch_manager.close()
 
@@ -298,17 +298,24 @@ class Notifier:
 
         A loop in another thread processes what it has read, and ends.
         """
-        with self._ending:
+        with self._ib_ending:
             if self._fd is None:
                 return
             fd, self._fd = self._fd, None
-            if self._looping not in {None, threading.get_ident()}:
-                os.eventfd_write(self._wake, 1)
+            loop, here = self._ib_looping, _here()
+            # A child of fork(2) has no such thread, but the eventfd of its parent, whom it would wake.
+            if loop is not None and loop != here and loop[0] == here[0]:
+                os.eventfd_write(self._ib_wake, 1)
                 return
             self._pollobj.unregister(fd)
             self._watch_manager.close()
             self._eventq.clear()
-            self._ahead.clear()
+            self._ib_ahead.clear()
+
+
+def _here() -> tuple[int, int]:
+    """This process and this thread."""
+    return os.getpid(), threading.get_ident()
 
 
 def _waiting(fd: int, at_least: int) -> bytes:

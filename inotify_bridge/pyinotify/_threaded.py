@@ -31,6 +31,7 @@ class ThreadedNotifier(threading.Thread, Notifier):
     ) -> None:
         threading.Thread.__init__(self)
         self._stop_event = threading.Event()
+        self._ib_process_id = os.getpid()
         self.exception: BaseException | None = None
         Notifier.__init__(self, watch_manager, default_proc_fun, read_freq, threshold, timeout)
         self._pipe = os.pipe()
@@ -43,18 +44,19 @@ class ThreadedNotifier(threading.Thread, Notifier):
         From any thread, also before `start`. Called by a handler it does not wait: the thread ends and closes
         after the batch.
         """
-        with self._ending:
+        with self._ib_ending:
             self._stop_event.set()
-            if self._fd is not None:
+            # A child of fork(2) has no thread, but shares the pipe, by which its parent's would be woken.
+            if self._fd is not None and self._ib_process_id == os.getpid():
                 os.write(self._pipe[1], b"\0")
         if threading.current_thread() is self:
             return
         if self.ident is not None:
             self.join()
-        self._close()
+        self._ib_close()
 
-    def _close(self) -> None:
-        with self._ending:
+    def _ib_close(self) -> None:
+        with self._ib_ending:
             if self._fd is None:
                 return
             self._pollobj.unregister(self._pipe[0])
@@ -63,15 +65,20 @@ class ThreadedNotifier(threading.Thread, Notifier):
             self._pipe = (-1, -1)
             Notifier.stop(self)
 
-    def _pause(self, seconds: float) -> None:
+    def _ib_pause(self, seconds: float) -> None:
         self._stop_event.wait(seconds)
 
     def loop(self) -> None:  # type: ignore[override]
         """What the thread runs: process, wait and read until `stop`. Subclasses may write their own."""
-        self._begin_reading_ahead()
+        self._ib_begin_reading_ahead()
         while not self._stop_event.is_set():
             self.process_events()
-            self._wait_and_read()
+            self._ib_wait_and_read()
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._ib_process_id = os.getpid()  # a daemon may be made after the notifier
+        threading.Thread.start(self)
 
     def run(self) -> None:
         """Run the loop; say so if it ends by an exception."""
@@ -82,4 +89,4 @@ class ThreadedNotifier(threading.Thread, Notifier):
             module.log.error("%s has died: nothing is watched any more", self.name, exc_info=True)
             raise
         if self._stop_event.is_set():
-            self._close()
+            self._ib_close()

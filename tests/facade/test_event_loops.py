@@ -61,7 +61,7 @@ def test_asyncio_is_stopped_by_another_thread() -> None:
         await asyncio.to_thread(notifier.stop)
         while notifier._fd is not None:
             await asyncio.sleep(0)
-        assert manager._closed
+        assert manager._ib_closed
 
     asyncio.run(asyncio.wait_for(run(), 30))
 

@@ -102,7 +102,7 @@ def test_loop_reads_ahead(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> No
 
     def handle(event: pyinotify.Event) -> None:
         seen.append(event.name)
-        ahead.append(len(notifier._ahead))
+        ahead.append(len(notifier._ib_ahead))
         if len(seen) < 6:
             (tmp_path / str(len(seen))).touch()
 
@@ -157,7 +157,7 @@ def test_a_subclass_that_reads_gets_everything(tmp_path: Path, monkeypatch: pyte
     def handle(event: pyinotify.Event) -> None:
         if event.name == "a":
             (tmp_path / "later").touch()
-        waiting.append(len(notifier._ahead))
+        waiting.append(len(notifier._ib_ahead))
 
     waiting: list[int] = []
     manager = pyinotify.WatchManager()
@@ -219,4 +219,4 @@ def test_stop_from_another_thread() -> None:
     notifier.stop()
     thread.join(30)
     assert not thread.is_alive()
-    eventually(lambda: manager._closed)
+    eventually(lambda: manager._ib_closed)
