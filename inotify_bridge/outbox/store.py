@@ -385,8 +385,9 @@ class Store:
         Note that a sink has confirmed everything up to and with a position; an older one changes nothing.
 
         It is written with the next transaction: a watermark that is behind after a crash means repeats only.
+        A sink that is gone by now has none.
         """
-        if position > self._watermarks[sink]:
+        if position > self._watermarks.get(sink, position):
             self._watermarks[sink] = position
             self._moved.add(sink)
 
