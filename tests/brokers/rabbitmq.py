@@ -161,7 +161,9 @@ class RabbitmqBroker(Broker):
         }
 
     def _ready(self) -> bool:
-        """True when a client gets Connection.Start, which also tells the broker's version."""
+        """True when a client gets Connection.Start, which tells its version, and listens everywhere."""
+        if self._certificate is not None:  # it listens there last
+            socket.create_connection(("127.0.0.1", self.tls_port), timeout=5).close()
         with socket.create_connection(("127.0.0.1", self.port), timeout=5) as client:
             client.sendall(_PROTOCOL_HEADER)
             greeting = client.recv(65536)
