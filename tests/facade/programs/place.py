@@ -10,8 +10,6 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
-import pip
-
 from tests.interpreters import Environment
 from tests.waiting import eventually
 
@@ -53,15 +51,9 @@ class Place:
         Raises:
             Unavailable: pip could not.
         """
-        pip_program = os.fspath(Path(pip.__file__).parent)
-        call = [
-            str(self.python),
-            pip_program,
-            "--disable-pip-version-check",
-            "install",
-            "--quiet",
-            *requirements,
-        ]
+        # Not pip's directory as a program: it would take what is installed beside it for installed here.
+        call = [sys.executable, "-m", "pip", "--python", os.fspath(self.python)]
+        call += ["--disable-pip-version-check", "install", "--quiet", *requirements]
         done = subprocess.run(
             call, stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=SECONDS, check=False
         )
