@@ -56,6 +56,15 @@ def _close_forgotten(patch: Patch) -> None:
         """Nothing is kept for later."""
 
 
+def _late_doubts_left(patch: Patch) -> None:
+    """A barrier hastens the doubts that there are, and not those that come of the looks of its own batch."""
+    from inotify_bridge.capture.doubts import Doubts
+
+    @patch.instead_of(Doubts, "hasten")
+    def hasten(original: Any, self: Any) -> None:
+        self._judge.doubts.update(dict.fromkeys(self._judge.doubts, float("-inf")))
+
+
 def _overflow_ignored(patch: Patch) -> None:
     """The kernel said that it lost records, and nothing follows."""
     from inotify_bridge.capture.reconciler import Reconciler
@@ -299,6 +308,12 @@ MUTANTS = (
         "tests/kernel/test_scenarios.py::test_attributes_of_a_file_with_two_names",
     ),
     Mutant("close while away forgotten", "R1", _close_forgotten, "tests/simulation/test_doubts.py"),
+    Mutant(
+        "late doubts left by a barrier",
+        "R20",
+        _late_doubts_left,
+        "tests/promises/test_barriers.py::test_what_comes_into_doubt_in_its_own_batch_stands_before_it",
+    ),
     Mutant(
         "replaced directory not told",
         "R14",

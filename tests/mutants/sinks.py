@@ -78,6 +78,15 @@ def _newest_is_none(patch: Patch) -> None:
         """Nothing is told."""
 
 
+def _comparison_not_awaited(patch: Patch) -> None:
+    """Sinks get what is new before those that remember were asked whether the state is an older copy."""
+    from inotify_bridge.outbox.comparison import Comparison
+
+    @patch.instead_of(Comparison, "free")
+    def free(original: Any, self: Any, epoch: str, first: int, count: int) -> int:
+        return count
+
+
 def _foreign_line_cut(patch: Patch) -> None:
     """jsonl: half a line at the end of somebody else's file is cut off, and messages are put behind it."""
     from inotify_bridge.sinks import jsonl
@@ -165,6 +174,12 @@ MUTANTS = (
         "R5",
         _newest_is_none,
         "tests/state/test_epochs.py::test_a_sink_that_knows_better",
+    ),
+    Mutant(
+        "comparison not awaited",
+        "R5",
+        _comparison_not_awaited,
+        "tests/state/test_sink_ahead.py::test_others_wait_for_the_one_that_remembers",
     ),
     Mutant(
         "foreign half line cut",
