@@ -12,7 +12,7 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
 from inotify_bridge.capture.reconciler import Reconciler
 from inotify_bridge.config.model import Config, WatchGroup
-from inotify_bridge.metrics import Metrics
+from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
@@ -61,50 +61,43 @@ def build_threads(
     """
     inotify = instance()
     try:
-        return _build_on(inotify, whole, config, store, all_metrics, snapshot_done, committed, died)
+        metrics = all_metrics.group(config.name)
+        inbox = Inbox(whole.capture.queue_max_bytes)
+        notifier = Notifier(inotify, inbox, f"notifier-{config.name}", lambda error: died("notifier", error))
+        reconciler = Reconciler(
+            KernelFileSystem(inotify),
+            store,
+            roots_of(config),
+            options_of(whole, config),
+            volumes=store.volumes(),
+        )
+        recorder = Recorder(
+            stream_of(whole, config),
+            inbox,
+            reconciler,
+            store,
+            metrics,
+            {name: all_metrics.relay(config.name, name) for name in config.sinks},
+            lambda: notifier.turned_at,
+            notifier.caught_up,
+            snapshot_done,
+            committed,
+            lambda error: died("recorder", error),
+        )
+        metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
+        _follow(metrics, inotify, inbox, notifier, recorder)
+        return Threads(inotify, notifier, recorder)
     except BaseException:
         inotify.close()
         raise
 
 
-def _build_on(
-    inotify: Inotify,
-    whole: Config,
-    config: WatchGroup,
-    store: Store,
-    all_metrics: Metrics,
-    snapshot_done: threading.Event,
-    committed: Callable[[str, list[Message]], None],
-    died: Callable[[str, BaseException], None],
-) -> Threads:
-    metrics = all_metrics.group(config.name)
-    inbox = Inbox(whole.capture.queue_max_bytes)
-    notifier = Notifier(inotify, inbox, f"notifier-{config.name}", lambda error: died("notifier", error))
-    reconciler = Reconciler(
-        KernelFileSystem(inotify),
-        store,
-        roots_of(config),
-        options_of(whole, config),
-        volumes=store.volumes(),
-    )
-    recorder = Recorder(
-        stream_of(whole, config),
-        inbox,
-        reconciler,
-        store,
-        metrics,
-        {name: all_metrics.relay(config.name, name) for name in config.sinks},
-        lambda: notifier.turned_at,
-        notifier.caught_up,
-        snapshot_done,
-        committed,
-        lambda error: died("recorder", error),
-    )
-    metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
+def _follow(
+    metrics: GroupMetrics, inotify: Inotify, inbox: Inbox, notifier: Notifier, recorder: Recorder
+) -> None:
     metrics.follow(
         kernel_queue_bytes=inotify.pending,
         capture_queue_bytes=lambda: inbox.bytes,
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
     )
-    return Threads(inotify, notifier, recorder)
