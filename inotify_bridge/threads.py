@@ -11,11 +11,12 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
 from inotify_bridge.capture.reconciler import Reconciler
 from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.lines.follower import Follower
 from inotify_bridge.metrics import Metrics
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
-from inotify_bridge.wiring import cpu_seconds, instance, options_of, roots_of, stream_of
+from inotify_bridge.wiring import cpu_seconds, instance, lines_of, options_of, roots_of, stream_of
 
 
 class Threads(NamedTuple):
@@ -70,6 +71,8 @@ def _build_on(
         options_of(whole, config),
         volumes=store.volumes(),
     )
+    options = lines_of(config)
+    logs = None if options is None else Follower(reconciler.places, options, store.followed(), config.name)
     recorder = Recorder(
         stream_of(whole, config),
         inbox,
@@ -82,6 +85,7 @@ def _build_on(
         snapshot_done,
         committed,
         lambda error: died("recorder", error),
+        logs,
     )
     metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
     metrics.follow(
@@ -89,5 +93,7 @@ def _build_on(
         capture_queue_bytes=lambda: inbox.bytes,
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
+        log_files=lambda: 0 if logs is None else logs.files,
+        log_lag_bytes=lambda: 0 if logs is None else logs.lag,
     )
     return Threads(inotify, notifier, recorder)

@@ -29,6 +29,7 @@ IMPORT_RULE = {
     "units": ("errors",),
     "capture": ("capture", "errors"),
     "events": ("events", "capture", "errors"),
+    "lines": ("lines", "capture", "events", "errors"),
     "outbox": ("outbox", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "outbox.relay_ports": ("outbox", "sinks.base"),
