@@ -92,7 +92,7 @@ class _Combined:
 
 
 def _syslog(text: str) -> Mapping[str, Any]:
-    """RFC 5424, RFC 3164, and what rsyslog and syslog-ng write into files: no priority, perhaps an ISO time."""
+    """RFC 5424, RFC 3164, and what rsyslog writes into files: no priority, perhaps an ISO time."""
     match = _SYSLOG_5424.fullmatch(text) or _SYSLOG_3164.fullmatch(text)
     if match is None:
         raise Mismatch("is in neither format of syslog")
