@@ -285,16 +285,17 @@ class GroupMetrics:
         capture_queue_bytes: Callable[[], float],
         notifier_cpu_seconds: Callable[[], float],
         recorder_cpu_seconds: Callable[[], float],
-        log_files: Callable[[], float],
-        log_lag_bytes: Callable[[], float],
     ) -> None:
         """Set what is asked at a scrape, on its thread. A source that raises OSError or ValueError gives NaN."""
         self._value("kernel_queue_bytes").follow(kernel_queue_bytes)
         self._value("capture_queue_bytes").follow(capture_queue_bytes)
         self._value("notifier_cpu_seconds").follow(notifier_cpu_seconds)
         self._value("recorder_cpu_seconds").follow(recorder_cpu_seconds)
-        self._value("log_files").follow(log_files)
-        self._value("log_lag_bytes").follow(log_lag_bytes)
+
+    def follow_logs(self, files: Callable[[], float], lag_bytes: Callable[[], float]) -> None:
+        """The same for the log files of a group that follows any."""
+        self._value("log_files").follow(files)
+        self._value("log_lag_bytes").follow(lag_bytes)
 
 
 class RelayMetrics:

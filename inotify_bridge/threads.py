@@ -93,7 +93,7 @@ def _build_on(
         capture_queue_bytes=lambda: inbox.bytes,
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
-        log_files=lambda: 0 if logs is None else logs.files,
-        log_lag_bytes=lambda: 0 if logs is None else logs.lag,
     )
+    if logs is not None:
+        metrics.follow_logs(lambda: logs.files, lambda: logs.lag)
     return Threads(inotify, notifier, recorder)

@@ -201,8 +201,8 @@ class Search:
 
     def _gone(self, generation: Generation) -> None:
         """It is not to be found: what of it is known to have been there is lost."""
-        if generation.unread:
-            reason = "truncated" if generation.identity[1] == 0 else "deleted"
+        reason = "truncated" if generation.identity[1] == 0 else "deleted"
+        if generation.unread or reason == "truncated":
             self._report.lost(generation, generation.offset, generation.unread, reason)
         self._register.drop(generation)
 

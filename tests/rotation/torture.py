@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import random
 import shutil
@@ -58,8 +59,9 @@ class Outcome:
     """
     Args:
         missing, doubled, disordered: lines.
+        left: lines that are in some file, compressed or not, and did not arrive.
         lost_bytes: as ``log.truncated`` tells.
-        missing_bytes: of the lines that are missing, as the writers wrote them (an estimate by their number).
+        left_bytes: the length of the lines that are left.
     """
 
     rotations: int = 0
@@ -68,6 +70,8 @@ class Outcome:
     missing: int = 0
     doubled: int = 0
     disordered: int = 0
+    left: int = 0
+    left_bytes: int = 0
     lost_bytes: int = 0
     seconds: float = 0.0
     holes: list[tuple[str, int, int]] = field(default_factory=list)
@@ -94,7 +98,8 @@ def run(plan: Plan, directory: Path) -> Outcome:
         eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
         agent.stop()
     outcome.seconds = time.monotonic() - began
-    _audit(plan, out, outcome)
+    arrived = _audit(plan, out, outcome)
+    _witness(logs, arrived, outcome)
     return outcome
 
 
@@ -138,7 +143,7 @@ def _rotating(plan: Plan, directory: Path, outcome: Outcome) -> Iterator[None]:
 
     def rotate() -> None:
         while not ended.wait(plan.rotate_every):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
             if done.returncode:
                 failures.append(done.stderr)
             outcome.rotations += 1
@@ -174,7 +179,7 @@ def _caught_up(agent: AgentProcess) -> bool:
     )
 
 
-def _audit(plan: Plan, out: Path, outcome: Outcome) -> None:
+def _audit(plan: Plan, out: Path, outcome: Outcome) -> dict[str, list[int]]:
     """Compare what arrived with what was written: repeats of the same event are one."""
     seen: set[str] = set()
     numbers: dict[str, list[int]] = defaultdict(list)
@@ -193,6 +198,19 @@ def _audit(plan: Plan, out: Path, outcome: Outcome) -> None:
                 outcome.lost_bytes += event["data"]["lost_bytes"]
     for name in (f"w{number}" for number in range(plan.writers)):
         _audit_one(name, numbers[name], plan.lines // plan.writers, outcome)
+    return numbers
+
+
+def _witness(logs: Path, arrived: dict[str, list[int]], outcome: Outcome) -> None:
+    """What the files hold, all of them, that did not arrive: for whatever reason, it was there to be read."""
+    known = {name: set(numbers) for name, numbers in arrived.items()}
+    for file in logs.iterdir():
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            for line in stream:
+                name, number, *_ = line.lstrip(b"\0").decode().split(" ")
+                if int(number) not in known.get(name, ()):
+                    outcome.left += 1
+                    outcome.left_bytes += len(line)
 
 
 def _audit_one(name: str, numbers: list[int], count: int, outcome: Outcome) -> None:
