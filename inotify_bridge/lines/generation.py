@@ -69,6 +69,7 @@ class Generation:
         self._splitter = split(position)
         self._read_to = position.offset
         self._before = b""
+        self._looked = (size, mtime)
 
     # -- the state that outlives the process
 
@@ -119,6 +120,7 @@ class Generation:
         self.fd, self.seen, self.grown_at = fd, True, now
         self._before = bytes_before(fd, self._read_to)
         self.look()
+        self.size, self.mtime = self._looked
 
     def remember(self, fd: int) -> None:
         """Of this file nothing is expected: what it is told by is kept. Raises: OSError."""
@@ -150,16 +152,10 @@ class Generation:
         return fits(fd, self._splitter.position.offset, self._marks)
 
     def look(self) -> int:
-        """The size of the open file now, which is kept. Raises: OSError."""
+        """The size of the open file now; kept if the next read finds what was read. Raises: OSError."""
         seen = os.fstat(self.fd)
-        if seen.st_size >= self._read_to:
-            self.size, self.mtime = seen.st_size, seen.st_mtime_ns
+        self._looked = (seen.st_size, seen.st_mtime_ns)
         return seen.st_size
-
-    @property
-    def linked(self) -> bool:
-        """Whether the open file has a name anywhere. Raises: OSError."""
-        return os.fstat(self.fd).st_nlink > 0
 
     # -- reading
 
@@ -207,6 +203,7 @@ class Generation:
         data = os.pread(self.fd, wanted, start)
         if not data.startswith(self._before):
             raise Replaced
+        self.size, self.mtime = self._looked
         fresh = data[len(self._before) :]
         if not fresh:
             return 0, []

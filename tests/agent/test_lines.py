@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +69,7 @@ class Logs:
 
 
 @pytest.fixture
-def follow(launch: Launch, trees: Trees, scratch: Path) -> Iterator[Any]:
+def follow(launch: Launch, trees: Trees, scratch: Path) -> Callable[..., Logs]:
     """Makes an agent that follows the logs of the tree: ``follow(pattern=…)``; not started."""
 
     def make(**lines: Any) -> Logs:
