@@ -119,4 +119,4 @@ def last_such(text: str, time_format: str) -> datetime:
 
 def utc(moment: datetime) -> str:
     """RFC 3339 with six digits and a Z. Raises: ValueError, OverflowError, out of the years 1 to 9999."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ").rjust(27, "0")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"

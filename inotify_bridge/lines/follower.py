@@ -20,7 +20,7 @@ from inotify_bridge.lines.generation import CHUNK, NEW, Generation, Replaced
 from inotify_bridge.lines.options import Options
 from inotify_bridge.lines.register import Register
 from inotify_bridge.lines.report import Found, Report
-from inotify_bridge.lines.search import Search
+from inotify_bridge.lines.search import Changed, Search
 from inotify_bridge.lines.splitter import Position
 
 _STEP_BYTES = 1 << 20
@@ -197,17 +197,24 @@ class Follower:
         """One log: what is not finished within the step comes again."""
         try:
             self._recall(log)
-            if not self._search.settle(log) or not self._read(log, now):
+            self._search.settle(log)
+            if not self._read(log, now):
                 self._mark(log)
             self._met.discard(log)
             self._report.readable(log)
+        except Changed:
+            self._mark(log)
         except OSError as error:
             self._report.unreadable(log, error)
             self._ring_at(log, now + _RETRY)
 
     def _recall(self, log: bytes) -> None:
-        for generation in self._recalled.pop(log, ()):
+        recalled = self._recalled.get(log, set())
+        while recalled:
+            generation = next(iter(recalled))
             self._search.recall(generation)
+            recalled.discard(generation)
+        self._recalled.pop(log, None)
 
     def _read(self, log: bytes, now: float) -> bool:
         """Read the generations of a log in their order; whether all of them were read to their ends."""

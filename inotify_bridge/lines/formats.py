@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from inotify_bridge.lines.fields import Timestamp, last_such, utc
+from inotify_bridge.lines.fields import last_such, utc
 from inotify_bridge.lines.pattern import Mismatch, Parse
 
 
@@ -65,11 +65,36 @@ _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 
+_MONTHS: Final = {
+    name: number
+    for number, name in enumerate(
+        ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"), 1
+    )
+}
+_CLOCK: Final = re.compile(r"(\d\d)/([A-Z][a-z]{2})/(\d{4}):(\d\d):(\d\d):(\d\d) ([+-]\d\d)(\d\d)", re.ASCII)
+
+
+def _clock(text: str) -> datetime:
+    """``10/Oct/2026:13:55:36 -0700``; strptime(3) takes five times as long. Raises: ValueError."""
+    match = _CLOCK.fullmatch(text)
+    if match is None:
+        raise ValueError(text)
+    day, month, year, hour, minute, second, zone_hours, zone_minutes = match.groups()
+    return datetime.fromisoformat(
+        f"{year}-{_MONTHS.get(month, 0):02d}-{day}T{hour}:{minute}:{second}{zone_hours}:{zone_minutes}"
+    )
+
+
 class _Combined:
     """The fields of a request, with its line taken apart; ``-`` is null."""
 
     def __init__(self) -> None:
-        self._time = Timestamp("%d/%b/%Y:%H:%M:%S %z")
+        self._last = ("", "")
+
+    def _time(self, text: str) -> str:
+        if text != self._last[0]:
+            self._last = (text, utc(_clock(text)))
+        return self._last[1]
 
     def __call__(self, text: str) -> Mapping[str, Any]:
         match = _COMBINED.fullmatch(text)

@@ -12,7 +12,16 @@ import os
 from collections.abc import Callable
 from typing import Any, Final
 
-from inotify_bridge.lines.marks import NO_MARKS, TAIL_BYTES, Marks, bytes_before, fits, take
+from inotify_bridge.lines.marks import (
+    HEAD_BYTES,
+    NO_MARKS,
+    TAIL_BYTES,
+    Marks,
+    begins,
+    bytes_before,
+    fits,
+    take,
+)
 from inotify_bridge.lines.splitter import Position, Raw, Splitter
 
 CHUNK: Final = 1 << 17
@@ -150,6 +159,13 @@ class Generation:
         if self.fd >= 0:  # its marks are those of the last commit, or it was truncated since
             return bool(self._before) and bytes_before(fd, self._read_to) == self._before
         return fits(fd, self._splitter.position.offset, self._marks)
+
+    def begins(self, head: bytes) -> bool:
+        """Whether these may be its first bytes, at most `HEAD_BYTES`. Raises: OSError."""
+        if self.fd < 0:
+            return begins(head, self._marks)
+        own = os.pread(self.fd, HEAD_BYTES, 0)
+        return bool(own) and head.startswith(own)
 
     def look(self) -> int:
         """The size of the open file now; kept if the next read finds what was read. Raises: OSError."""

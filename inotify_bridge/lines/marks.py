@@ -62,5 +62,10 @@ def fits(fd: int, offset: int, marks: Marks) -> bool:
     return head == marks[:2] and _digest(bytes_before(fd, offset))[1] == marks.tail
 
 
+def begins(head: bytes, marks: Marks) -> bool:
+    """Whether the first bytes of a file are those that marks were taken of."""
+    return 0 < marks.head_bytes <= len(head) and _digest(head[: marks.head_bytes]) == marks[:2]
+
+
 def _digest(data: bytes) -> tuple[int, str]:
     return len(data), blake2b(data, digest_size=16).hexdigest() if data else ""

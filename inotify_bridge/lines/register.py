@@ -32,6 +32,8 @@ class Register:
         """By log: the generations of which something is expected, the oldest first."""
         self.by_path: dict[bytes, Generation] = {}
         self.by_inode: dict[int, list[Generation]] = {}
+        self.left: dict[bytes, int] = {}
+        """By log: when that was written last of which nothing is expected any more, Unix nanoseconds."""
         self._split = split
         self._all: dict[int, Generation] = {}
         self._changed: dict[int, Generation | None] = {}
@@ -98,6 +100,7 @@ class Register:
 
     def leave(self, generation: Generation) -> None:
         """Nothing more is expected of it."""
+        self.left[generation.log] = max(generation.mtime, self.left.get(generation.log, 0))
         chain = self.chains.get(generation.log, [])
         if generation in chain:
             chain.remove(generation)

@@ -65,14 +65,14 @@ class Report:
         """So many bytes were read."""
         self.bytes_read += size
 
-    def lost(self, generation: Generation, offset: int, size: int, reason: str) -> None:
-        """From an offset on `size` bytes, at least, cannot be read any more."""
-        item = self._extractor.truncated(generation.log, time.time_ns(), offset, size, reason)
+    def lost(self, log: bytes, offset: int, size: int, reason: str) -> None:
+        """From an offset on `size` bytes of a file, at least, cannot be read any more."""
+        item = self._extractor.truncated(log, time.time_ns(), offset, size, reason)
         self.items.append(item)
         self.weight += len(item.data)
         self.bytes_lost += size
         if size:
-            name = encode(generation.log)
+            name = encode(log)
             _log.warning("%d bytes of %s are lost: %s", size, name, reason, extra=self._fields)
 
     def unreadable(self, log: bytes, error: OSError) -> None:

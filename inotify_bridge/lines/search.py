@@ -10,16 +10,31 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 from inotify_bridge.capture.following import Places
+from inotify_bridge.lines.compressed import SUFFIX, Gzip, measure
 from inotify_bridge.lines.generation import Generation
 from inotify_bridge.lines.marks import HEAD_BYTES
 from inotify_bridge.lines.register import Register
 from inotify_bridge.lines.report import Report
-from inotify_bridge.lines.siblings import Listing, look, open_file
+from inotify_bridge.lines.siblings import Listing, gone, look, open_file
 from inotify_bridge.lines.splitter import Position
 
 _LINKS = 16  # names of one inode that are looked at
+_TRIES = 3  # a rename may come between the list of a directory and the look at a name
+
+
+class Changed(Exception):
+    """The directory changed while it was looked at: look again."""
+
+
+class _Key(NamedTuple):
+    """A compressed file, which nobody writes again."""
+
+    device: int
+    inode: int
+    mtime: int
 
 
 class Search:
@@ -45,15 +60,16 @@ class Search:
         self._start_of = start_of
         self._concerns = concerns
         self._since = register.alive_at or time.time_ns()
+        self._counted: set[_Key] = set()
         self._listings: dict[tuple[int, int], Listing] = {}
 
-    def settle(self, log: bytes) -> bool:
+    def settle(self, log: bytes) -> None:
         """
         Make the chain of a log what the disk shows, with every generation open that can be read.
 
-        Returns:
-            False where the disk changed meanwhile: look again.
-        Raises: OSError, nothing is known.
+        Raises:
+            Changed: look again.
+            OSError: nothing is known.
         """
         place = self._places.at(log)
         seen = look(*place) if place is not None else None
@@ -61,23 +77,27 @@ class Search:
             if (stood := self._register.by_path.get(log)) is not None:
                 self._register.place(stood, b"")
             self._find_missing(log, place)
-            return True
+            return
         known = self._register.known((seen.st_dev, seen.st_ino))
         if known is None or known.fd < 0:
             fd = open_file(*place, seen)
             if fd is None:
-                return False
-            known = self._recognised(log, place, seen, fd)
+                raise Changed
+            try:
+                known = self._recognised(log, place, seen, fd)
+            finally:
+                if all(generation.fd != fd for generation in self._register.by_inode.get(seen.st_ino, ())):
+                    os.close(fd)
         self._stands(known, log)
         self._find_missing(log, place)
-        return True
 
     def recall(self, generation: Generation) -> None:
-        """A file that is not open, and stands elsewhere than its log, may have changed. Raises: OSError."""
+        """A file that is not open and stands elsewhere than its log may have changed. Raises: as `settle`."""
         if generation.fd >= 0 or not generation.path or self._places.at(generation.path) is None:
             return
-        if not self._found(generation, self._places.at(generation.log)):
-            self._gone(generation)
+        place = self._places.at(generation.log)
+        if not self._found(generation, place):
+            self._gone(generation, place)
         elif generation.finished:
             self._register.join(generation, 0)
 
@@ -85,18 +105,18 @@ class Search:
         """
         An open file does not hold any more what was read of it.
 
-        Raises: OSError.
+        Raises: as `settle`.
         """
         log, since = generation.log, generation.mtime
         place = self._places.at(log)
         if place is not None and self._go_on_in_copy(generation, place):
             return
-        self._report.entries(generation, generation.flush())
-        lost = max(0, generation.size - generation.read_to)
-        self._report.lost(generation, generation.read_to, lost, "truncated")
-        generation.restart()
         if place is not None:
             self._adopt(log, place, since, generation)
+        self._report.entries(generation, generation.flush())
+        lost = max(0, generation.size - generation.read_to)
+        self._report.lost(log, generation.read_to, lost, "truncated")
+        generation.restart()
         self._register.renew(generation)
 
     # -- what stands at the name
@@ -112,7 +132,7 @@ class Search:
         if (stood := self._register.by_path.get(log)) is not None:
             self._register.place(stood, b"")
         chain = self._register.chains.get(log)
-        since = chain[-1].mtime if chain else self._since
+        since = chain[-1].mtime if chain else max(self._since, self._register.left.get(log, 0))
         other = self._register.known(identity)  # truncated, or its inode was given to another file
         if other is not None:
             self._register.identify(other, (0, 0))
@@ -150,8 +170,8 @@ class Search:
             idle = generation.seen and not generation.unread
             if generation.fd >= 0 or (generation.path and (idle or place is None)):
                 continue  # without the directory nothing is known
-            if not self._found(generation, place):
-                self._gone(generation)
+            if not any(self._found(generation, place) for _ in range(_TRIES)):
+                self._gone(generation, place)
 
     def _found(self, generation: Generation, place: tuple[int, bytes] | None) -> bool:
         if generation.path and self._reopened(generation, generation.path):
@@ -199,11 +219,16 @@ class Search:
             os.close(fd)
         return False
 
-    def _gone(self, generation: Generation) -> None:
+    def _gone(self, generation: Generation, place: tuple[int, bytes] | None) -> None:
         """It is not to be found: what of it is known to have been there is lost."""
-        reason = "truncated" if generation.identity[1] == 0 else "deleted"
-        if generation.unread or reason == "truncated":
-            self._report.lost(generation, generation.offset, generation.unread, reason)
+        reason, unread = "truncated" if generation.identity[1] == 0 else "deleted", generation.unread
+        for gzip, key in self._compressed(place):
+            if generation.begins(gzip.head):
+                self._counted.add(key)
+                reason, unread = "compressed", max(unread, gzip.size - generation.offset)
+                break
+        if unread or reason == "truncated":
+            self._report.lost(generation.log, generation.offset, unread, reason)
         self._register.drop(generation)
 
     # -- those that came and went unseen
@@ -225,17 +250,53 @@ class Search:
         """
         chain = self._register.chains.get(log, [])
         known = [*others, *(generation.fd for generation in chain if generation.fd >= 0)]
-        found: list[tuple[int, bytes, os.stat_result, int]] = []
-        for name, seen, fd in self._rotated(place):
+        found: list[tuple[bytes, os.stat_result, int]] = []
+        try:
+            for name, seen, fd in self._rotated(place):
+                found.append((name, seen, fd))
+        except BaseException:
+            for _, _, fd in found:
+                os.close(fd)
+            raise
+        for name, seen, fd in sorted(found, key=lambda one: one[1].st_mtime_ns):
             if seen.st_mtime_ns <= since or not seen.st_size or any(_is_copy(fd, one) for one in known):
                 os.close(fd)
-            else:
-                found.append((seen.st_mtime_ns, name, seen, fd))
-        for _, name, seen, fd in sorted(found, key=lambda one: one[0]):
+                continue
             path = self._beside(place, name, log)
             generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
             generation.open(fd, time.monotonic())
             self._register.join(generation, chain.index(before) if before in chain else None)
+
+        self._count_compressed(log, place, since)
+
+    def _count_compressed(self, log: bytes, place: tuple[int, bytes], since: int) -> None:
+        """Those that also were compressed: what they hold is lost, unless it is known otherwise."""
+        known = self._register.chains.get(log, ())
+        for gzip, key in self._compressed(place):
+            if key.mtime > since and gzip.size and not any(one.begins(gzip.head) for one in known):
+                self._counted.add(key)
+                self._report.lost(log, 0, gzip.size, "compressed")
+
+    def _compressed(self, place: tuple[int, bytes] | None) -> Iterator[tuple[Gzip, _Key]]:
+        """Rotated and compressed files beside a log of which nothing is counted yet."""
+        if place is None:
+            return
+        directory, log = place
+        for name in self._listing(directory).rotated(log, SUFFIX):
+            seen = look(directory, name)
+            try:
+                fd = None if seen is None else open_file(directory, name, seen)
+            except PermissionError:
+                continue
+            if fd is None or seen is None:
+                continue
+            try:
+                gzip = measure(fd)
+            finally:
+                os.close(fd)
+            key = _Key(seen.st_dev, seen.st_ino, seen.st_mtime_ns)
+            if gzip is not None and key not in self._counted:
+                yield gzip, key
 
     def _know_beside(self, log: bytes, place: tuple[int, bytes]) -> None:
         """What rotation has left before the first start is not read; it is known from now on."""
@@ -251,11 +312,18 @@ class Search:
         directory, log = place
         for name in self._listing(directory).rotated(log):
             seen = look(directory, name)
-            if seen is None or self._register.known((seen.st_dev, seen.st_ino)) is not None:
+            if seen is not None and self._register.known((seen.st_dev, seen.st_ino)) is not None:
                 continue
-            fd = open_file(directory, name, seen)
-            if fd is not None:
-                yield name, seen, fd
+            try:
+                fd = None if seen is None else open_file(directory, name, seen)
+            except PermissionError:
+                continue
+            if seen is None or fd is None:
+                if gone(directory, name):
+                    self._listings.clear()
+                    raise Changed
+                continue
+            yield name, seen, fd
 
     # -- places
 

@@ -39,7 +39,7 @@ def is_rotated(log: bytes, name: bytes) -> bool:
 
 class Listing:
     """
-    The entries of an open directory that are not compressed, although it may change while it is read.
+    The entries of an open directory, although it may change while it is read.
 
     Raises: OSError.
     """
@@ -51,17 +51,19 @@ class Listing:
             found.update(_entries(directory))
             if os.fstat(directory).st_mtime_ns == before:
                 break
-        self.by_inode: dict[int, bytes] = {inode: name for name, inode in found.items()}
+        self.by_inode: dict[int, bytes] = {
+            inode: name for name, inode in found.items() if not is_compressed(name)
+        }
         self._names = sorted(found)
 
-    def rotated(self, log: bytes) -> Iterator[bytes]:
-        """Names that rotation could have made of the name of a log."""
+    def rotated(self, log: bytes, suffix: bytes = b"") -> Iterator[bytes]:
+        """Names that rotation could have made of the name of a log, and compression with this suffix."""
         stem = log.rpartition(b".")[0] or log
         for place in range(bisect_left(self._names, stem), len(self._names)):
             name = self._names[place]
             if not name.startswith(stem):
                 return
-            if is_rotated(log, name):
+            if name.endswith(suffix) and is_rotated(log, name.removesuffix(suffix)):
                 yield name
 
 
@@ -69,9 +71,7 @@ def _entries(directory: int) -> Iterator[tuple[bytes, int]]:
     os.lseek(directory, 0, os.SEEK_SET)
     with os.scandir(directory) as entries:
         for entry in entries:
-            name = os.fsencode(entry.name)
-            if not is_compressed(name):
-                yield name, entry.inode()
+            yield os.fsencode(entry.name), entry.inode()
 
 
 def look(directory: int, name: bytes) -> os.stat_result | None:
@@ -81,6 +81,15 @@ def look(directory: int, name: bytes) -> os.stat_result | None:
     except (FileNotFoundError, NotADirectoryError):
         return None
     return seen if stat.S_ISREG(seen.st_mode) else None
+
+
+def gone(directory: int, name: bytes) -> bool:
+    """Whether nothing has this name. Raises: OSError."""
+    try:
+        os.stat(name, dir_fd=directory, follow_symlinks=False)
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def open_file(directory: int, name: bytes, seen: os.stat_result) -> int | None:
