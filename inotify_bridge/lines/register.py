@@ -152,6 +152,11 @@ class Register:
         prefix = directory + b"/"
         return [one for path, one in self.by_path.items() if path.startswith(prefix)]
 
+    @property
+    def changed(self) -> bool:
+        """Whether there is something to write."""
+        return bool(self._changed) or self._begun_now
+
     def changes(self, now: int) -> dict[int, bytes | None]:
         """
         What is to be written with the next batch: it counts as written from now on.
