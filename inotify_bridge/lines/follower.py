@@ -235,6 +235,8 @@ class Follower:
     def _read(self, log: bytes, now: float) -> bool:
         """Read the generations of a log in their order; whether all of them were read to their ends."""
         chain = list(self._register.chains.get(log, ()))
+        if not all(self._guarded(generation) for generation in chain if generation.fd >= 0):
+            return False
         # The youngest is measured first: what a writer put there came after what it put into the elder ones.
         limits = [generation.look() if generation.fd >= 0 else 0 for generation in reversed(chain)]
         for generation, limit in zip(chain, reversed(limits), strict=True):
@@ -243,6 +245,17 @@ class Follower:
         for generation in chain:
             if generation.fd >= 0:
                 self._rest(generation, generation is chain[-1] and generation.path == log, now)
+        return True
+
+    def _guarded(self, generation: Generation) -> bool:
+        """Whether a file that waits for its turn is still the one that it was."""
+        try:
+            if generation.guard():
+                self._register.touch(generation)
+        except Replaced:
+            self._search.replaced(generation)
+            self._register.touch(generation)
+            return False
         return True
 
     def _read_one(self, generation: Generation, limit: int, now: float) -> bool:

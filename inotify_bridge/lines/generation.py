@@ -103,8 +103,8 @@ class Generation:
     def state(self) -> bytes:
         """How far it is read into entries, for the transaction of these."""
         position = self._splitter.position
-        if self.fd >= 0:
-            self._marks = take(self.fd, position.offset, self._marks)
+        if self.fd >= 0 and bytes_before(self.fd, self._read_to).endswith(self._before):
+            self._marks = take(self.fd, position.offset, self._marks)  # else it was truncated just now
         return json.dumps(
             {
                 "log": self.log.decode("latin-1"),
@@ -156,9 +156,31 @@ class Generation:
 
     def fits(self, fd: int) -> bool:
         """Whether another descriptor is of a file that holds what was read of this one. Raises: OSError."""
-        if self.fd >= 0:  # its marks are those of the last commit, or it was truncated since
-            return bool(self._before) and bytes_before(fd, self._read_to) == self._before
-        return fits(fd, self._splitter.position.offset, self._marks)
+        if self.fd >= 0 and self._before:  # its marks are those of the last commit
+            return bytes_before(fd, self._read_to) == self._before
+        return (self.fd < 0 or self.headed) and fits(fd, self.offset, self._marks)
+
+    @property
+    def headed(self) -> bool:
+        """Whether it is known how it begins; if not, any file fits."""
+        return self._marks.head_bytes > 0
+
+    def guard(self) -> bool:
+        """
+        Nothing of it is read yet: see whether it still begins as it did.
+
+        Returns:
+            Whether more is known of its beginning now.
+        Raises:
+            Replaced: it begins otherwise.
+            OSError: it cannot be read.
+        """
+        if self._read_to:
+            return False
+        if not fits(self.fd, 0, self._marks):
+            raise Replaced
+        before, self._marks = self._marks, take(self.fd, 0, self._marks)
+        return before != self._marks
 
     def begins(self, head: bytes) -> bool:
         """Whether these may be its first bytes, at most `HEAD_BYTES`. Raises: OSError."""

@@ -20,7 +20,7 @@ class Marks(NamedTuple):
     Digests of a file as it was read up to an offset.
 
     Args:
-        head_bytes: how many of its first bytes `head` is of, at most the offset.
+        head_bytes: how many of its first bytes `head` is of: as many as there were.
         head: their digest, hexadecimal.
         tail: that of the last `TAIL_BYTES` before the offset, or of what there is.
     """
@@ -43,7 +43,7 @@ def take(fd: int, offset: int, before: Marks = NO_MARKS) -> Marks:
     """
     head = before[:2]
     if before.head_bytes < HEAD_BYTES:
-        head = _digest(os.pread(fd, min(HEAD_BYTES, offset), 0))
+        head = _digest(os.pread(fd, HEAD_BYTES, 0))
     tail = _digest(bytes_before(fd, offset))[1]
     return Marks(*head, tail)
 

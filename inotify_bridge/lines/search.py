@@ -126,6 +126,8 @@ class Search:
         identity = (seen.st_dev, seen.st_ino)
         for generation in self._register.by_inode.get(seen.st_ino, ()):
             if generation.fd < 0 and generation.fits(fd):
+                if not (generation.seen or generation.headed or generation.log != log):
+                    self._adopt(log, place, generation.mtime, generation, (fd,))
                 generation.open(fd, time.monotonic())
                 self._register.identify(generation, identity)
                 return generation
@@ -207,7 +209,7 @@ class Search:
 
     def _go_on_in_copy(self, generation: Generation, place: tuple[int, bytes]) -> bool:
         """copytruncate: what was read, and what comes after it, stands in a copy beside the log."""
-        if not generation.read_to:
+        if not (generation.read_to or generation.headed):
             return False
         for name, seen, fd in self._rotated(place):
             if generation.fits(fd):

@@ -89,7 +89,7 @@ def start(logs: Logs) -> None:
     logs.comes_after("begins")
 
 
-def test_entries(follow: Any) -> None:
+def test_entries(follow: Callable[..., Logs]) -> None:
     """What is written becomes entries with their fields, or is rejected, and both are counted."""
     logs = follow(pattern=r"(?P<level>[A-Z]+) (?P<code>\d+) (?P<message>.*)", fields={"code": "int"})
     logs.append("app.log", "INFO 7 first", "nothing of it")
@@ -116,7 +116,7 @@ def test_entries(follow: Any) -> None:
 
 
 @pytest.mark.parametrize("moment", ["before_commit", "after_commit", "after_publish"])
-def test_killed_around_a_commit(follow: Any, moment: str) -> None:
+def test_killed_around_a_commit(follow: Callable[..., Logs], moment: str) -> None:
     """Wherever a crash comes, no entry is lost and none has two numbers."""
     logs = follow()
     logs.agent.patch = f"tests.agent.deaths:{moment}"
@@ -133,7 +133,7 @@ def test_killed_around_a_commit(follow: Any, moment: str) -> None:
     assert numbers == sorted(set(numbers))
 
 
-def test_rotated_by_rename(follow: Any, trees: Trees) -> None:
+def test_rotated_by_rename(follow: Callable[..., Logs], trees: Trees) -> None:
     """Two rotations at once, of a file that was not read to its end: every generation, in order."""
     logs = follow()
     logs.append("app.log", "a1")
@@ -163,7 +163,7 @@ def test_rotated_by_rename(follow: Any, trees: Trees) -> None:
 
 
 @pytest.mark.parametrize("how", ["rename", "link", "copy"])
-def test_rotated_while_it_was_down(follow: Any, trees: Trees, how: str) -> None:
+def test_rotated_while_it_was_down(follow: Callable[..., Logs], trees: Trees, how: str) -> None:
     """
     Two rotations between two lives, by rename, hard link or copy and truncation: what nobody had read comes,
     in order, and nothing again.
@@ -199,7 +199,23 @@ def test_rotated_while_it_was_down(follow: Any, trees: Trees, how: str) -> None:
     logs.agent.stop()
 
 
-def test_deleted_or_moved_away_unread(follow: Any, trees: Trees) -> None:
+def test_copied_before_anything_was_read(follow: Callable[..., Logs], trees: Trees) -> None:
+    """A log that was empty when the agent ended, and was filled, copied and cut since: both files are read."""
+    logs = follow()
+    (trees.root / "app.log").touch()
+    start(logs)
+    logs.agent.kill()
+    logs.append("app.log", "b1", "b2")
+    shutil.copy(trees.root / "app.log", trees.root / "app.log.1")
+    os.truncate(trees.root / "app.log", 0)
+    logs.append("app.log", "c1")
+    logs.agent.start()
+    logs.comes_after("ends")
+    assert [one for one in logs.messages() if one[1:].isdigit()] == ["b1", "b2", "c1"]
+    logs.agent.stop()
+
+
+def test_deleted_or_moved_away_unread(follow: Callable[..., Logs], trees: Trees) -> None:
     """A file that is open to us is read to its end, also without a name, or with one where nobody looks."""
     logs = follow()
     logs.append("deleted.log", "d1")
@@ -216,7 +232,7 @@ def test_deleted_or_moved_away_unread(follow: Any, trees: Trees) -> None:
     logs.agent.stop()
 
 
-def test_what_is_lost_is_told(follow: Any, trees: Trees) -> None:
+def test_what_is_lost_is_told(follow: Callable[..., Logs], trees: Trees) -> None:
     """Bytes that were known to be there and are gone are announced, counted, and nothing is told twice."""
     logs = follow()
     logs.append("cut.log", "c1", "c2")
@@ -237,7 +253,7 @@ def test_what_is_lost_is_told(follow: Any, trees: Trees) -> None:
     logs.agent.stop()
 
 
-def test_truncated_and_written_again(follow: Any, trees: Trees) -> None:
+def test_truncated_and_written_again(follow: Callable[..., Logs], trees: Trees) -> None:
     """A file that was truncated and is longer than before at the next look is read from its front."""
     logs = follow()
     logs.append("app.log", "one", "two")
@@ -273,7 +289,7 @@ def test_another_file_with_its_inode(launch: Launch, scratch: Path, tmp_path: Pa
     logs.agent.stop()
 
 
-def test_unfinished_lines(follow: Any) -> None:
+def test_unfinished_lines(follow: Callable[..., Logs]) -> None:
     """A last line waits for its end, however it is written; a long one is cut, and says so."""
     logs = follow(max_line_bytes="100B")
     logs.append("app.log", "be", end="")
@@ -289,7 +305,7 @@ def test_unfinished_lines(follow: Any) -> None:
     logs.agent.stop()
 
 
-def test_flushed(follow: Any) -> None:
+def test_flushed(follow: Callable[..., Logs]) -> None:
     """After the set time a line without its end is an entry, and lines that belong together are one."""
     logs = follow(flush_after="200ms", multiline={"start": r"^\d", "flush_after": "200ms"})
     logs.append("app.log", "1 a", "  b")
@@ -305,7 +321,7 @@ def test_flushed(follow: Any) -> None:
     logs.agent.stop()
 
 
-def test_where_reading_begins(follow: Any) -> None:
+def test_where_reading_begins(follow: Callable[..., Logs]) -> None:
     """At the first start a file is read from its end; every other from its beginning, whenever it came."""
     logs = follow(start_at="end")
     logs.append("app.log", "old")
@@ -328,7 +344,7 @@ def test_where_reading_begins(follow: Any) -> None:
     logs.agent.stop()
 
 
-def test_other_events_are_as_before(follow: Any, trees: Trees) -> None:
+def test_other_events_are_as_before(follow: Callable[..., Logs], trees: Trees) -> None:
     """Following watches every write, and publishes none: kinds decide that."""
     logs = follow()
     start(logs)
@@ -341,7 +357,7 @@ def test_other_events_are_as_before(follow: Any, trees: Trees) -> None:
     logs.agent.stop()
 
 
-def test_many_files(follow: Any, trees: Trees) -> None:
+def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     """Thousands of logs are read with a bounded number of descriptors, each from its own place."""
     logs = follow()
     names = [f"{number:04d}.log" for number in range(3_000)]
@@ -357,7 +373,7 @@ def test_many_files(follow: Any, trees: Trees) -> None:
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
 
 
-def test_a_file_that_cannot_be_read(follow: Any, trees: Trees) -> None:
+def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -> None:
     """What is no regular file is left alone, though it has the name of a log, and nothing waits for it."""
     logs = follow()
     os.mkfifo(trees.root / "fifo.log")

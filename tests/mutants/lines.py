@@ -41,7 +41,7 @@ def _inode_is_identity(patch: Patch) -> None:
 
     @patch.instead_of(Generation, "fits")
     def fits(original: Any, self: Any, fd: int) -> bool:
-        return os.fstat(fd).st_size >= self.offset
+        return bool(os.fstat(fd).st_size >= self.offset)
 
 
 def _truncation_by_size(patch: Patch) -> None:
