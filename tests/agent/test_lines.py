@@ -200,7 +200,7 @@ def test_rotated_while_it_was_down(follow: Callable[..., Logs], trees: Trees, ho
 
 
 def test_copied_before_anything_was_read(follow: Callable[..., Logs], trees: Trees) -> None:
-    """A log that was empty when the agent ended, and was filled, copied and cut since: both files are read."""
+    """A log that was empty when the agent ended, and then was filled, copied and cut: both files are read."""
     logs = follow()
     (trees.root / "app.log").touch()
     start(logs)

@@ -26,7 +26,12 @@ def test_rotation(mode: str, kills: int, every: float, tmp_path: Path) -> None:
     Under writers that do not wait every line arrives once, those of each writer in their order. What was
     compressed while the agent was down is told to be lost, to the byte.
     """
-    outcome = run(Plan(mode, lines=6_000, kills=kills, writers=3, rotate_every=every, rate=3_000), tmp_path)
+    outcome = run(
+        Plan(
+            mode, lines=6_000 if every < 1 else 12_000, kills=kills, writers=3, rotate_every=every, rate=3_000
+        ),
+        tmp_path,
+    )
     assert outcome.rotations >= 2
     assert outcome.kills == kills
     assert (outcome.doubled, outcome.disordered) == (0, 0)
