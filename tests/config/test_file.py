@@ -221,7 +221,7 @@ WRONG = [
         "paths: [/srv/uploads]",
         "lines: {on: [deleted]}\n    paths: [/a]",
         "watch_groups[0].lines.on[0]",
-        "must be",
+        "is not one of",
     ),
     ("paths: [/srv/uploads]", "paths: [/a]\n    paths: [/b]", "watch_groups[0].paths", "stands twice"),
     ("sinks: [orders]", "sinks: []", "watch_groups[0].sinks", "must not be empty"),
