@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import click
 
-from benchmarks import burst, endtoend, frozen, idle, kafka, latency, percall, rabbitmq, setup, throughput
+from benchmarks import (
+    burst,
+    endtoend,
+    facade,
+    frozen,
+    idle,
+    kafka,
+    latency,
+    percall,
+    rabbitmq,
+    setup,
+    throughput,
+)
 from benchmarks.report import machine
 
 
@@ -21,6 +33,7 @@ def main(context: click.Context) -> None:
     throughput.run(20_000)
     setup.run(10_000, 100_000)
     idle.run(10)
+    facade.run(5, 33_334)
     for broker in ("rabbitmq", "kafka"):
         endtoend.run(endtoend.Campaign(events=20_000, outage=0), broker)
 
@@ -28,6 +41,7 @@ def main(context: click.Context) -> None:
 for name, command in {
     "burst": burst.main,
     "endtoend": endtoend.main,
+    "facade": facade.main,
     "frozen": frozen.main,
     "idle": idle.main,
     "kafka": kafka.main,

@@ -1,8 +1,9 @@
 """
-What a user of pyinotify writes; runs in an environment of its own and imports nothing of this project.
+What a user of pyinotify writes; runs in an environment of its own, or with the façade in pyinotify's place.
 
     pyinotify_peer.py count DIRECTORY                  counts events until SIGINT, prints events and overflows
-    pyinotify_peer.py percall DIRECTORY ROUNDS FILES   prints the CPU microseconds of one bare callback
+    pyinotify_peer.py percall DIRECTORY ROUNDS FILES   prints events, overflows, CPU seconds of a callback
+    pyinotify_peer.py reads DIRECTORY ROUNDS FILES     the same of a callback that looks at what an event says
     pyinotify_peer.py pika DIRECTORY URL QUEUE         publishes to RabbitMQ, without confirms
 """
 
@@ -34,6 +35,14 @@ class Counter(pyinotify.ProcessEvent):
         self.overflows += 1
 
 
+class Reader(Counter):
+    """The callback of a program that does something: it asks what happened, and to which file."""
+
+    def process_default(self, event) -> None:
+        if event.maskname and event.pathname and not event.dir:
+            self.events += 1
+
+
 class Publisher(pyinotify.ProcessEvent):
     """One message an event."""
 
@@ -52,7 +61,7 @@ class Publisher(pyinotify.ProcessEvent):
 def watched(directory, handler):
     """A notifier on a directory, recursive, as the tutorial has it."""
     manager = pyinotify.WatchManager()
-    notifier = pyinotify.Notifier(manager, handler)
+    notifier = pyinotify.Notifier(manager, handler, timeout=200)
     manager.add_watch(directory, MASK, rec=True, auto_add=True)
     print("ready", flush=True)
     return notifier
@@ -63,8 +72,7 @@ def loop(directory, handler) -> None:
     ended = []
     signal.signal(signal.SIGINT, lambda *_: ended.append(True))
     notifier = watched(directory, handler)
-    while step(notifier, 200) or not ended:
-        pass
+    notifier.loop(lambda one: bool(ended) and not one.check_events())
 
 
 def step(notifier, timeout) -> bool:
@@ -76,9 +84,8 @@ def step(notifier, timeout) -> bool:
     return True
 
 
-def percall(directory, rounds, files) -> None:
+def percall(directory, rounds, files, counter) -> None:
     """The kernel's queue is filled first, then read and processed: only that is timed."""
-    counter = Counter()
     notifier = watched(directory, counter)
     used = 0.0
     for _ in range(rounds):
@@ -97,8 +104,8 @@ def percall(directory, rounds, files) -> None:
 def main() -> None:
     """The command line."""
     mode, directory, *rest = sys.argv[1:]
-    if mode == "percall":
-        percall(directory, *map(int, rest))
+    if mode in ("percall", "reads"):
+        percall(directory, *map(int, rest), Counter() if mode == "percall" else Reader())
     elif mode == "pika":
         loop(directory, Publisher(url=rest[0], queue=rest[1]))
     else:

@@ -10,6 +10,7 @@ import os
 import time
 from collections.abc import Iterator
 from contextlib import closing
+from pathlib import Path
 from typing import Final, Literal, NamedTuple
 
 import inotify_bridge
@@ -18,6 +19,7 @@ from inotify_bridge.capture.filters import Filters
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.config import Config, RootPath, State, WatchGroup
 from inotify_bridge.config.rules import why_unreachable, writable_by_others
+from inotify_bridge.outbox.directory import not_writable
 from inotify_bridge.sinks.registry import inspect as inspect_sink
 
 _SCAN_SECONDS: Final = 2.0  # for the descriptors of other processes
@@ -297,6 +299,11 @@ def _state(state: State, groups: int) -> Iterator[Finding]:
     place = state.dir
     while not os.path.exists(place):
         place = os.path.dirname(place)
+    if place == state.dir and os.path.isdir(place) and (refused := not_writable(Path(os.fsdecode(place)))):
+        yield Finding(
+            "failed", subject, f"{os.fsdecode(place)} cannot be written: {refused.said}", refused.do
+        )
+        return
     if not os.path.isdir(place) or not os.access(place, os.W_OK | os.X_OK):
         yield Finding(
             "failed", subject, f"{os.fsdecode(place)} cannot be written", "give it to the agent's user"

@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import time
 import unicodedata
@@ -20,6 +21,12 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
 
 _ROOT: Final = "inotify_bridge"
+_ROOM_SECONDS: Final = 1.0
+"""How long a line waits for a stream that takes nothing. Every thread that logs waits with it."""
+
+_PIECE: Final = select.PIPE_BUF // 4
+"""Characters, of at most four bytes each, that a stream takes at once where poll(2) says so: pipe(7)."""
+
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -63,7 +70,50 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to a stream; one that is closed or full must not stop the agent, nor print a traceback."""
+    """
+    Writes to a stream; one that is closed or full must not stop the agent, nor print a traceback.
+
+    Lines that a terminal (Ctrl-S) or a pipe does not take are dropped, or broken off, and counted in a line
+    of their own when it takes some again.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._dropped = 0
+        self._torn = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if self._dropped:
+            words = "%d lines of the log were dropped: nobody took them"
+            told = logging.LogRecord(_ROOT, logging.WARNING, "", 0, words, (self._dropped,), None)
+            if self._put(told):
+                self._dropped = 0
+        if self._dropped or not self._put(record):
+            self._dropped += 1
+
+    def _put(self, record: logging.LogRecord) -> bool:
+        """Write a line, in pieces that hold up nothing. Returns whether all of it was taken."""
+        try:
+            line = "\n" * self._torn + self.format(record) + self.terminator
+            for start in range(0, len(line), _PIECE):
+                if not self._has_room():
+                    self._torn = self._torn or start > 0
+                    return False
+                self.stream.write(line[start : start + _PIECE])
+                self.flush()
+            self._torn = False
+        except Exception:
+            self.handleError(record)
+        return True
+
+    def _has_room(self) -> bool:
+        """Whether a line can be written at once, or soon. True where that cannot be asked."""
+        try:
+            poll = select.poll()
+            poll.register(self.stream.fileno(), select.POLLOUT)
+            return bool(poll.poll(0 if self._dropped else _ROOM_SECONDS * 1000))
+        except (OSError, ValueError):  # no descriptor, or closed
+            return True
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

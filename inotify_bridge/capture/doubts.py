@@ -67,9 +67,7 @@ class Doubts:
         return None if oldest is None else oldest + QUIET
 
     def hasten(self) -> None:
-        """Have all that are there checked by the next `check`, or by the ones after it: see `hasty`."""
-        for place in self._judge.doubts:
-            self._judge.doubts[place] = _OVERDUE
+        """Have all checked by the next `check`, also what looks find till then; see `hasty`."""
         self.hasty = True
 
     def check(self, backlog: bool) -> None:
@@ -83,6 +81,10 @@ class Doubts:
             self._put_off.clear()  # the rename above may be among the records: only a quiet queue counts
         if backlog and not self.hasty and len(self._judge.doubts) <= _DOUBTS_AT_MOST:
             return
+        if self._model.room <= 0:
+            return  # the looks may not be done, and bring more of them
+        if self.hasty:
+            self._judge.doubts.update(dict.fromkeys(self._judge.doubts, _OVERDUE))
         self._model.seen("scan")
         for place in self._due(_OVERDUE if backlog else self._port.monotonic() - QUIET):
             if self._model.room <= 0:

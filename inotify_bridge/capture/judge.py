@@ -132,12 +132,14 @@ class Judge:
             for change in changes:
                 change.stat = seen
             return False
+        suspected = self.model.suspects.pop((node, name), None)
         if not changes:
-            self._compare_told(node, name, kid, seen, row, self.model.suspects.pop((node, name), None))
+            self._compare_told(node, name, kid, seen, row, suspected)
             return True
         for change in changes:
             change.stat = seen
-        self.model.store(node, name, kid, published(row, seen))
+        if not self.model.tell_content(node, name, kid, seen, row, suspected):
+            self.model.store(node, name, kid, published(row, seen))
         if seen.links > 1:
             self._linked(node, name, seen, None)
         return True
@@ -205,12 +207,7 @@ class Judge:
         """
         Publish what changed of a file, where `kind` of its content was told by other ways than its name.
         """
-        before = row.stat if row else None
-        changed = before is not None and (before.size, before.mtime) != (seen.size, seen.mtime)
-        if changed and kind is not None and kind in self.model.kinds:
-            self.model.say(kind, node, name, kid, seen)
-            self.model.store(node, name, kid, seen)
-        else:
+        if not self.model.tell_content(node, name, kid, seen, row, kind):
             self._compare(node, name, kid, seen, row, audit=False, times=False)
 
     # -- the check

@@ -318,6 +318,10 @@ class Model:
         del node.kids[name]
         self._erase((node.number, name))
         earlier = self.unmark(node, name)
+        suspected = self.suspects.pop((node, name), None)
+        self.suspects.pop((to, to_name), None)
+        if suspected is not None:
+            self.suspects[to, to_name] = suspected
         self.mark(node, name)  # RENAME_EXCHANGE: something may stand there now
         key = (to.number, to_name)
         if key not in self._writes and to_name not in to.kids:
@@ -358,10 +362,29 @@ class Model:
             self.drop(to, to_name)
 
     def fill(self, node: Directory, name: bytes, kid: Kid, changes: list[Change], seen: Stat) -> None:
-        """Give the changes of a name, and its row, what lstat says now."""
+        """
+        Give the changes of a name, and its row, what lstat says now; and tell of a close that was recorded
+        while the path of the file was not certain, if they do not.
+        """
         for change in changes:
             change.stat = seen
         self.store(node, name, kid, seen)
+        suspected = self.suspects.pop((node, name), None)
+        told = {change.kind for change in changes}
+        if suspected and type_of(kid) == stat.S_IFREG and not told & {suspected, "written"}:
+            self.say(suspected, node, name, stat.S_IFREG, seen)
+
+    def tell_content(
+        self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
+    ) -> bool:
+        """Publish `kind` of a file whose content is not what was published. Returns whether it was."""
+        before = row.stat if row else None
+        changed = before is not None and (before.size, before.mtime) != (seen.size, seen.mtime)
+        if not changed or kind is None or kind not in self.kinds:
+            return False
+        self.say(kind, node, name, kid, seen)
+        self.store(node, name, kid, seen)
+        return True
 
     def store(
         self,

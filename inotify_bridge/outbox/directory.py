@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import ConfigError
-from inotify_bridge.outbox.note import sync_directory
 
 # Locks of flock(2), and the memory that SQLite's connections share, hold within one machine only.
 REMOTE: Final = {
@@ -25,6 +25,10 @@ REMOTE: Final = {
 }
 _STATFS_SIZE: Final = 256  # more than struct statfs of any architecture; f_type stands first
 _COMPANIONS: Final = ("", "-wal", "-shm")
+_DO_OWNER: Final = "change its owner, or name another one"
+_DO_READ_ONLY: Final = (
+    "check the disk, the kernel log names a fault; mount it for writing, or name another one"
+)
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _log = logging.getLogger("inotify_bridge.store")
@@ -35,6 +39,13 @@ class Watched(NamedTuple):
 
     path: Path
     recursive: bool
+
+
+class Refused(NamedTuple):
+    """What the system says of a directory that cannot be written, and what to do."""
+
+    said: str
+    do: str
 
 
 def prepare(directory: Path, watched: Iterable[Watched] = ()) -> None:
@@ -57,10 +68,8 @@ def prepare(directory: Path, watched: Iterable[Watched] = ()) -> None:
             f"state.dir {directory} is on {kind}, where locks and commits cannot be relied on",
             "name a directory on a local file system",
         )
-    if not _writable(directory):
-        raise ConfigError(
-            f"state.dir {directory} cannot be written by this user", "change its owner, or name another one"
-        )
+    if refused := not_writable(directory):
+        raise ConfigError(f"state.dir {directory} cannot be written by this user: {refused.said}", refused.do)
 
 
 def refuse_watched(directory: Path, watched: Iterable[Watched]) -> None:
@@ -124,12 +133,18 @@ def _magic(directory: Path) -> int:
     return int(ctypes.c_long.from_buffer(buffer).value) & 0xFFFFFFFF
 
 
-def _writable(directory: Path) -> bool:
-    """Asked by trying: permissions alone do not tell of a file system that is mounted for reading only."""
+def not_writable(directory: Path) -> Refused | None:
+    """
+    Why no file can be made there, and what to do; None where it can.
+
+    Asked by trying: permissions alone do not tell of a file system that is mounted, or has become, read-only.
+    """
     probe = directory / f".writable-{os.getpid()}"
     try:
         os.close(os.open(probe, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         probe.unlink()
     except OSError as error:
-        return error.errno == errno.ENOSPC  # a full disk is no reason to refuse: it may get room again
-    return True
+        if error.errno == errno.ENOSPC:  # a full disk is no reason to refuse: it may get room again
+            return None
+        return Refused(error.strerror or "", _DO_READ_ONLY if error.errno == errno.EROFS else _DO_OWNER)
+    return None

@@ -24,12 +24,13 @@ STUCK_SECONDS: Final = 30.0
 # Nothing waits for this timeout, `stop` wakes the loop: it only paces the search for what has to go.
 IDLE_SECONDS: Final = 5.0
 CONNECTIONS: Final = 100
+UNSENT_BYTES: Final = 256 * 1024
 
 LIMITS: Final = {
     # A client that goes away while it waits is noticed, and its place is free.
     "channel_request_lookahead": 1,
     # Of an answer, before its writer waits for the client: a tap is cut where it is too slow.
-    "outbuf_high_watermark": 256 * 1024,
+    "outbuf_high_watermark": UNSENT_BYTES,
     "connection_limit": CONNECTIONS,
     "channel_timeout": 30,
     "cleanup_interval": 10,
@@ -100,6 +101,9 @@ class Listener:
             Whether nothing is left; else a worker still hangs in the agent, and `close` may come again.
         """
         self._thread.join(timeout)
+        # A worker whose client takes nothing waits for the loop, which has ended.
+        for connection in self._connections(lambda one: one.total_outbufs_len > UNSENT_BYTES):
+            connection.handle_close()
         # The workers write their answers themselves and need no loop for it, but they pull the trigger: so
         # the descriptors go last.
         workers = self.server.task_dispatcher
@@ -109,7 +113,7 @@ class Listener:
             return True
         self.server.socket.close()
         for connection in self._connections(lambda _: True):
-            connection.close()
+            connection.handle_close()  # unlike `close` it tells the worker
         return False
 
     def _serve(self) -> None:

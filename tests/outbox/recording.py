@@ -14,6 +14,7 @@ from typing import TypeVar
 from inotify_bridge.capture.index import Writes
 from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.relay import PARKED_KIND, Limits, Relay
+from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.sinks.base import Message, Outcome, Sink
 from tests.sinks.messages import SOURCE
@@ -112,7 +113,12 @@ class Recording:
             relay.wake()
 
     def relay(
-        self, sink: Sink, name: str = "orders", watcher: Watcher | None = None, limits: Limits = QUICK
+        self,
+        sink: Sink,
+        name: str = "orders",
+        watcher: Watcher | None = None,
+        limits: Limits = QUICK,
+        guards: Guards = Guards(),  # noqa: B008  it is immutable
     ) -> Relay:
         """A relay of this store, started."""
         relay = Relay(
@@ -125,6 +131,7 @@ class Recording:
             observer=watcher or Watcher(),
             failed=self.failures.append,
             limits=limits,
+            guards=guards,
         )
         self._relays.append(relay)
         relay.start()

@@ -54,6 +54,26 @@ def test_a_rewound_sink_keeps_its_messages(tmp_path: Path) -> None:
         assert store.oldest() == 31
 
 
+def test_nothing_is_sent_again_before_the_note() -> None:
+    """What was acknowledged is taken back first: what is sent again may be acknowledged at once."""
+    sink = Slow()
+    with Recording() as recording:
+        epoch = recording.store.epoch
+        relay = recording.relay(sink)
+        recording.commit(messages(10, 1, epoch))
+        recording.confirmed(10)
+        sink.entered.clear()
+        sent: list[bool] = []
+
+        def note() -> None:
+            relay.wake()
+            sent.append(sink.entered.wait(0.3))
+
+        assert relay.rewind(Position(epoch, 4), note)
+        assert sent == [False]
+        eventually(lambda: len(sink.numbers) >= 16, what="it comes again")
+
+
 def test_a_rewind_during_a_publish() -> None:
     """
     A relay that is told to go back while a batch is with its sink does not acknowledge that batch: it sends
@@ -69,8 +89,8 @@ def test_a_rewind_during_a_publish() -> None:
         sink.go_on.clear()
         recording.commit(messages(10, 11, epoch))
         assert sink.entered.wait(30.0)
-        assert not relay.rewind(Position(epoch, 15)), "this is to be sent anyway"
-        assert relay.rewind(Position(epoch, 4))
+        assert not relay.rewind(Position(epoch, 15), lambda: None), "this is to be sent anyway"
+        assert relay.rewind(Position(epoch, 4), lambda: None)
         recording.do(lambda store: store.rewind("orders", Position(epoch, 4)))
         assert recording.do(lambda store: store.slowest()) == Position(epoch, 4)
         sink.go_on.set()

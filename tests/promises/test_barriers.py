@@ -12,6 +12,7 @@ from inotify_bridge.capture.inotify import Inotify, records
 from inotify_bridge.capture.notifier import Barrier, Chunk, Entry, Inbox, Notifier
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
+from tests.storm.executor import Executor
 from tests.waiting import eventually
 
 FILES = 100
@@ -58,6 +59,19 @@ def _wait(event: threading.Event) -> None:
     assert event.wait(60.0)
 
 
+def _hold(inbox: Inbox) -> threading.Event:
+    """Hold the recorder up, from when this returns until the event is set."""
+    held, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        held.set()
+        _wait(go_on)
+
+    inbox.call(wait)
+    _wait(held)
+    return go_on
+
+
 def test_a_move_out_of_the_tree_stands_before_it(trees: Trees) -> None:
     """A name that moved away is told as deleted by then, though its other half might have come later."""
     told: dict[str, tuple[str, int]] = {}
@@ -71,6 +85,25 @@ def test_a_move_out_of_the_tree_stands_before_it(trees: Trees) -> None:
     assert {name for name, position in told.items() if name not in at or at[name] > position} == set()
 
 
+def test_what_comes_into_doubt_in_its_own_batch_stands_before_it(trees: Trees) -> None:
+    """Records that leave names in doubt (two files change places) are found together with the barrier."""
+    trees.write("one", "two")
+    with Embedded(trees) as embedded:
+        embedded.group.barrier(30.0)
+        with ThreadPoolExecutor(1) as asking:
+            inbox = embedded.group.recorder._inbox
+            go_on = _hold(inbox)
+            Executor(bytes(trees.root), bytes(trees.outside)).exchange(b"r/one", b"r/two")
+            asked = asking.submit(embedded.group.barrier, 60.0)
+            eventually(lambda: any(isinstance(one, Barrier) for one in tuple(inbox._entries)))
+            go_on.set()
+            barrier = asked.result(90.0)
+        arrivals = embedded.settled()
+    told = [(event.kind, event.position) for event in arrivals.fresh if event.kind.startswith("file.")]
+    assert "file.moved" in dict(told)
+    assert told[-1][1] <= barrier
+
+
 def test_a_moved_in_directory_stands_before_it_to_its_last_file(trees: Trees) -> None:
     """All that a directory holds which came from outside is told by then, however long it takes to list."""
     (trees.outside / "d").mkdir()
@@ -79,8 +112,8 @@ def test_a_moved_in_directory_stands_before_it_to_its_last_file(trees: Trees) ->
     with Embedded(trees) as embedded:
         with ThreadPoolExecutor(1) as asking:
             # The recorder is held up until it finds the move and the barrier together.
-            inbox, go_on = embedded.group.recorder._inbox, threading.Event()
-            inbox.call(lambda: _wait(go_on))
+            inbox = embedded.group.recorder._inbox
+            go_on = _hold(inbox)
             os.rename(trees.outside / "d", trees.root / "d")
             asked = asking.submit(embedded.group.barrier, 60.0)
             eventually(lambda: any(isinstance(one, Barrier) for one in tuple(inbox._entries)))

@@ -210,6 +210,7 @@ class Schedule:
         self._quiet = True
         self._left = 0
         self._lost = False
+        self._written: set[bytes] = set()
 
     def run(self) -> Outcome:
         """Run to the end, and compare."""
@@ -313,6 +314,8 @@ class Schedule:
             if self._trace is not None:
                 self._trace.append(f"    -> {item!r} {item.stat if isinstance(item, Change) else ''}")
             self._fold.item(item)
+            if isinstance(item, Change) and item.kind == "written":
+                self._written.add(item.path)
             if item.kind in ("root_lost", "root_restored"):
                 self._lost = item.kind == "root_lost"
         self._index.apply(batch.writes)
@@ -338,9 +341,11 @@ class Schedule:
         self._quiet = True
         self._settle("after the last operation")
         self._compare(exact=False)
+        self._written.clear()
         self._reconciler.resync("requested")
         self._settle("after the last resync")
         self._compare(exact=True)
+        self._compare_content()
 
     def _close_files(self) -> None:
         """What was begun is ended, all files are closed, all directories are open to the watcher again."""
@@ -380,6 +385,11 @@ class Schedule:
                 if path in replica:
                     replica[path] = _forgive(replica[path], real[path], untold, self.setting.modified)
         self.problems.extend(differences(replica, real))
+
+    def _compare_content(self) -> None:
+        """The last resync finds no content that a close should have told of."""
+        told = {path for path, _, untold in self._entries() if not untold}
+        self.problems.extend(f"the last resync tells of {path!r}" for path in self._written & told)
 
     def _compare_index(self) -> None:
         """The index holds what was published: the same number of entries."""

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from inotify_bridge.capture.change import Notice
+import os
+
+import pytest
+
+from inotify_bridge.capture.change import Change, Notice
 from tests.simulation.watched import Watched
 
 
@@ -25,3 +29,44 @@ def test_a_directory_out_of_reach_waits_for_its_records() -> None:
         told.extend(batch.items)
     assert not any(isinstance(item, Notice) for item in told)
     assert {item.kind for item in told} == {"moved", "attributes_changed"}
+
+
+@pytest.mark.parametrize("what", ["attributes", "move"])
+def test_a_close_in_a_directory_that_is_away_is_told(what: str) -> None:
+    """
+    A file was written while its directory was away: it is told as written when that is back, whatever else
+    happened to the file by then.
+    """
+    watched = Watched()
+    watched.tree.mkdir(b"r/a", 0o755)
+    _write(watched, b"r/a/f", os.O_CREAT)
+    watched.start()
+    told: list[Change] = []
+
+    def take() -> None:
+        watched.reconciler.feed(watched.inotify.read(1 << 20), watched.port.monotonic(), watched.tree.now)
+        batch = watched.close(backlog=True)
+        told.extend(item for item in batch.items if isinstance(item, Change))
+
+    watched.tree.rename(b"r/a", b"o/a")
+    _write(watched, b"o/a/f", os.O_TRUNC)
+    take()
+    watched.tree.rename(b"o/a", b"r/b")
+    take()
+    assert not any(change.kind == "written" for change in told), "it is not known yet where it stands"
+    if what == "attributes":
+        watched.tree.chmod(b"r/b/f", 0o600)
+    else:
+        watched.tree.rename(b"r/b/f", b"r/b/g")
+    take()
+    for batch in watched.batches():
+        told.extend(item for item in batch.items if isinstance(item, Change))
+    assert [change.path for change in told if change.kind == "written"] == [
+        b"b/f" if what == "attributes" else b"b/g"
+    ]
+
+
+def _write(watched: Watched, path: bytes, flags: int) -> None:
+    watched.tree.open(3, path, flags)
+    watched.tree.write(3, 5 if flags == os.O_TRUNC else 3)
+    watched.tree.close(3)

@@ -40,9 +40,9 @@ class Watched:
     def _count(self, call: str) -> None:
         self.calls[call] += 1
 
-    def close(self) -> Batch:
-        """Close a batch, commit and replay it."""
-        batch = self.reconciler.close_batch(backlog=False)
+    def close(self, backlog: bool = False) -> Batch:
+        """Close a batch, commit and replay it; `backlog`: more reads are waiting."""
+        batch = self.reconciler.close_batch(backlog)
         self.index.apply(batch.writes)
         for item in batch.items:
             self.fold.item(item)

@@ -6,7 +6,9 @@ import contextlib
 import http.client
 import socket
 import threading
+from collections.abc import Iterator
 from pathlib import Path
+from wsgiref.types import StartResponse, WSGIEnvironment
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -102,14 +104,20 @@ def test_a_client_that_takes_nothing_is_dropped(
     assert taken < 50_000_000
 
 
-def test_slow_clients_shut_nobody_out(serve: ServerFactory, tmp_path: Path) -> None:
-    """While more clients than there are places hold half a request each, all others are answered."""
+def test_slow_clients_shut_nobody_out(
+    serve: ServerFactory, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While more clients than there are places hold half a request each, all others are answered; the
+    first of them goes first."""
+    monkeypatch.setattr(connections, "REQUEST_SECONDS", 600.0)
     path = tmp_path / "admin.sock"
     server = serve(admin_socket=str(path))
     with contextlib.ExitStack() as slow:
+        peers = []
         for _ in range(connections.CONNECTIONS + 20):
             peer = slow.enter_context(socket.create_connection(("127.0.0.1", server.port), timeout=20))
             peer.sendall(b"GET /livez HTTP/1.1\r\nHost: local")
+            peers.append(peer)
         for _ in range(5):
             assert ask(server, "/livez").status == 200
             assert ask(server, "/metrics").status == 200
@@ -121,6 +129,9 @@ def test_slow_clients_shut_nobody_out(serve: ServerFactory, tmp_path: Path) -> N
             asked.connect(str(path))
             asked.sendall(b"GET /livez HTTP/1.0\r\n\r\n")
             assert asked.recv(100).startswith(b"HTTP/1.0 200")
+        assert peers[0].recv(1) == b""
+        peers[-1].sendall(b"host\r\n\r\n")
+        assert peers[-1].recv(100).startswith(b"HTTP/1.1 200")
 
 
 def test_a_request_that_does_not_end_is_dropped(
@@ -180,6 +191,33 @@ def test_stop_does_not_wait_for_a_view_that_hangs(serve: ServerFactory, view: Gi
         assert peer.recv(100) == b""
     release.set()
     server.stop()
+
+
+def test_stop_leaves_no_worker_that_waits_for_its_client() -> None:
+    """A worker whose client does not take its answer ends with the server, and lets go of what it streams."""
+    ended = threading.Event()
+
+    def endless() -> Iterator[bytes]:
+        try:
+            while True:
+                yield bytes(64 * 1024)
+        finally:
+            ended.set()
+
+    def answer(_: WSGIEnvironment, start: StartResponse) -> Iterator[bytes]:
+        start("200 OK", [])
+        return endless()
+
+    bound = socket.create_server(("127.0.0.1", 0))
+    listener = connections.Listener(answer, bound, 5, 1, "web")
+    listener.start()
+    with socket.create_connection(bound.getsockname(), timeout=20) as peer:
+        peer.sendall(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        channels, most = listener.server.active_channels, connections.UNSENT_BYTES
+        eventually(lambda: any(one.total_outbufs_len > most for one in list(channels.values())))
+        listener.stop()
+        assert listener.close(20.0)
+    assert ended.is_set()
 
 
 def test_a_stop_before_the_start_is_not_lost(view: GivenView) -> None:
