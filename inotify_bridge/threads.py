@@ -12,11 +12,12 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
 from inotify_bridge.capture.reconciler import Reconciler
 from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.lines.follower import Follower
 from inotify_bridge.metrics import Metrics
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
-from inotify_bridge.wiring import cpu_seconds, instance, options_of, roots_of, stream_of
+from inotify_bridge.wiring import cpu_seconds, instance, lines_of, options_of, roots_of, stream_of
 
 JOIN_SECONDS: Final = 5.0
 """How long a thread is waited for."""
@@ -87,6 +88,8 @@ def _build_on(
         options_of(whole, config),
         volumes=store.volumes(),
     )
+    options = lines_of(config)
+    logs = None if options is None else Follower(reconciler.places, options, store.followed(), config.name)
     recorder = Recorder(
         stream_of(whole, config),
         inbox,
@@ -99,6 +102,7 @@ def _build_on(
         snapshot_done,
         committed,
         lambda error: died("recorder", error),
+        logs,
     )
     metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
     metrics.follow(
@@ -107,4 +111,6 @@ def _build_on(
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
     )
+    if logs is not None:
+        metrics.follow_logs(lambda: logs.files, lambda: logs.lag)
     return Threads(inotify, notifier, recorder)

@@ -32,6 +32,7 @@ IMPORT_RULE = {
     "durable": (),
     "capture": ("capture", "errors"),
     "events": ("events", "capture", "errors"),
+    "lines": ("lines", "capture", "events", "errors"),
     "outbox": ("outbox", "durable", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "outbox.relay_ports": ("outbox", "sinks.base"),

@@ -15,6 +15,7 @@ from typing import NamedTuple, TypeAlias
 
 from inotify_bridge.capture.change import Change, Item, Kind, Notice, Origin, Stat
 from inotify_bridge.capture.fallen import Fallen, weight
+from inotify_bridge.capture.following import Follower
 from inotify_bridge.capture.index import Index, Key, Row, Writes
 from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, Fresh, Kid, Root, Tree, type_of, walk
 
@@ -66,6 +67,7 @@ class Model:
         self.silent = False
         self.batch = 0
         self.content_changed: Callable[[Directory, bytes], None] | None = None
+        self.follower: Follower | None = None
         self.moved_directories: list[Directory] = []
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
         self.suspects: dict[tuple[Directory, bytes], Kind] = {}
@@ -214,7 +216,14 @@ class Model:
             and not self._muted
         ):
             self.content_changed(node, name)
+        if self.follower is not None and entry == stat.S_IFREG and kind in _CONTENT:
+            self.follower.content(path, kind, self._origin, seen)
         return change
+
+    def written_to(self, node: Directory, name: bytes) -> None:
+        """A write that nothing is published of: only whoever follows the content hears of it."""
+        if self.follower is not None:
+            self.follower.content(self.tree.join(node, name), "modified", self._origin, None)
 
     def retract(self, change: Change) -> None:
         """Take back a change of this batch that turned out not to have happened."""
@@ -250,6 +259,8 @@ class Model:
         writes: dict[Key, Row | None] = {}
         room = self._batch_bytes
         for key, path, entry in fallen.entries():
+            if self.follower is not None:
+                self.follower.gone(path)
             if told:
                 items.append(Change("deleted", path, entry, origin, time))
             writes[key] = None
@@ -270,6 +281,8 @@ class Model:
     def _tell_gone(self, key: Key, path: bytes, entry: int) -> None:
         self._erase(key)
         self.room -= weight(len(path))
+        if self.follower is not None:
+            self.follower.gone(path)
         if "deleted" in self.kinds and not self._muted:
             self._items.append(Change("deleted", path, entry, self._origin, self._time or self._wall()))
 
@@ -324,6 +337,8 @@ class Model:
         self._writes[key] = Row(entry, kid.number if isinstance(kid, Directory) else 0, None)
         change = Change("moved", self.tree.join(to, to_name), entry, self._origin, self._time, source)
         self.room -= weight(len(change.path) + len(source))
+        if self.follower is not None:
+            self.follower.moved(source, change.path)
         if "moved" in self.kinds and not self._muted:
             self._items.append(change)
         marks = self._marks(to, to_name)
@@ -404,6 +419,10 @@ class Model:
                 if isinstance(part, Batch) and key in part.writes:
                     return part.writes[key]
         return self._index.row(*key)
+
+    def names(self, device: int, inode: int) -> list[Key]:
+        """Where an inode stands, as committed."""
+        return self._index.names(device, inode)
 
     def rows(self, node: Directory, names: Sequence[bytes]) -> dict[bytes, Row]:
         """The same for some names of one directory at once, as far as there are any."""
