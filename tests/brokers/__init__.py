@@ -3,6 +3,7 @@
 from tests.brokers.broker import Broker
 from tests.brokers.errors import BrokerError, NotInstalled
 from tests.brokers.kafka import KafkaBroker
+from tests.brokers.postgresql import PostgresqlServer
 from tests.brokers.rabbitmq import RabbitmqBroker
 from tests.brokers.tls import Authority, Certificate
 
@@ -13,5 +14,6 @@ __all__ = [
     "Certificate",
     "KafkaBroker",
     "NotInstalled",
+    "PostgresqlServer",
     "RabbitmqBroker",
 ]
