@@ -115,13 +115,15 @@ class TableWriter:
         """All at once; where that is refused, by halves, until the rows are found for which it is."""
         if not rows:
             return []
+        savepoint = connection.begin_nested()
         try:
-            with connection.begin_nested():
-                driver.load(connection, self._table, rows)
+            driver.load(connection, self._table, rows)
+            savepoint.commit()
         except Exception as error:
             reason = refusal(error)
             if reason is None:
-                raise
+                raise  # not back to the savepoint: a database that is full may have ended the whole transaction
+            savepoint.rollback()
             if len(rows) == 1:
                 return [Refused(entries[0], reason)]
             half = len(rows) // 2
