@@ -215,10 +215,10 @@ class _Session:
         return min(hopeless, key=lambda one: one.entry.message.sequence, default=None)
 
     def _is_row(self, family: Family, kind: str) -> bool:
-        """Whether a table takes it: columns of one's own are about files, not about the stream."""
-        if kind in LOG_KINDS:
-            return False
-        return not (kind.startswith("stream.") and self._options.columns_of(family))
+        """Whether a table takes it: columns of files stay empty for what is about the stream."""
+        if kind.startswith("stream."):
+            return all(one.family is None for one in self._options.columns_of(family).values())
+        return kind not in LOG_KINDS
 
     @contextlib.contextmanager
     def _working(self) -> Iterator[None]:

@@ -175,6 +175,10 @@ class PostgresqlDriver(_Server):
 
     name = "postgresql+psycopg"
 
+    def begin(self, connection: Connection) -> None:
+        """Constraints that wait for the commit would refuse it as a whole, and not say which row."""
+        connection.exec_driver_sql("SET CONSTRAINTS ALL IMMEDIATE")
+
     def __init__(self, options: SqlOptions, client_id: str) -> None:
         super().__init__(options, client_id)
         self._library: Any = import_driver("psycopg", "url: postgresql://")

@@ -122,7 +122,7 @@ class TableWriter:
         except Exception as error:
             reason = refusal(error)
             if reason is None:
-                raise  # not back to the savepoint: a database that is full may have ended the whole transaction
+                raise  # not back to the savepoint: a database that is full may have ended it all
             savepoint.rollback()
             if len(rows) == 1:
                 return [Refused(entries[0], reason)]

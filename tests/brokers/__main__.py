@@ -43,7 +43,7 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("kind", choices=sorted(_KINDS))
     parser.add_argument("action", choices=["fetch", "start", "stop", "kill", "status"])
-    parser.add_argument("--port", type=int, help="for clients (default: kafka 9092, postgresql 5432, rabbitmq 5672)")
+    parser.add_argument("--port", type=int, help="for clients (default: that of the product)")
     parser.add_argument("--directory", type=Path, help="data and log (default: below the cache directory)")
     return parser.parse_args()
 

@@ -145,7 +145,10 @@ class PostgresqlServer(Broker):
     def _tls_settings(self, data: Path) -> dict[str, str]:
         if self._certificate is None:
             return {}
-        for source, name in ((self._certificate.certificate, "server.crt"), (self._certificate.key, "server.key")):
+        for source, name in (
+            (self._certificate.certificate, "server.crt"),
+            (self._certificate.key, "server.key"),
+        ):
             shutil.copyfile(source, data / name)
             (data / name).chmod(0o600)
             if self._account is not None:
@@ -164,7 +167,9 @@ class PostgresqlServer(Broker):
         if not self.alive:
             return []
         try:
-            return [int(one) for one in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()]
+            return [
+                int(one) for one in Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text().split()
+            ]
         except FileNotFoundError:
             return []
 

@@ -129,9 +129,7 @@ class PostgresqlHarness(SqlHarness):
         self.broker = broker
         self.wrong_host = {"url": f"postgresql://{broker.user}@127.0.0.1:{free_port()}/postgres"}
         self.password = "never-to-be-shown"
-        self.wrong_password = {
-            "url": f"postgresql://{broker.user}:{self.password}@{broker.address}/postgres"
-        }
+        self.wrong_password = {"url": f"postgresql://{broker.user}:{self.password}@{broker.address}/postgres"}
         self.make_table()
 
     @property

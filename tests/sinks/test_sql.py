@@ -195,7 +195,9 @@ def test_columns_of_ones_own(fresh: SqlHarness) -> None:
 
 def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     """Values that a column does not take cost their own rows only, and the reason is kept with the event."""
-    fresh.rows(f"CREATE TABLE {fresh.name} (level TEXT NOT NULL CHECK (level <> 'bad'), status BIGINT UNIQUE)")
+    fresh.rows(
+        f"CREATE TABLE {fresh.name} (level TEXT NOT NULL CHECK (level <> 'bad'), status BIGINT UNIQUE)"
+    )
     columns = {"level": "data.fields.level", "status": "data.fields.status"}
     sink = connected(fresh.make(table=None, log_table=fresh.name, columns=columns))
     batch = [entry(number, level="good", status=number) for number in range(1, 51)]

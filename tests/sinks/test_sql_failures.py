@@ -97,9 +97,7 @@ def test_a_transaction_that_was_left_behind(
     publish_all(sink, messages(1))
     with postgres.client() as other:
         # The server's side of such a transaction: it has moved the watermark, and has not ended.
-        other.execute(
-            "UPDATE inotify_bridge_watermarks SET sequence = 3 WHERE sink = %s", (postgres.name,)
-        )
+        other.execute("UPDATE inotify_bridge_watermarks SET sequence = 3 WHERE sink = %s", (postgres.name,))
         other.execute(
             f"INSERT INTO {postgres.name} (body) SELECT replace(body, '001\"', n || '\"') FROM {postgres.name}, "
             "(VALUES ('002'), ('003')) AS v (n)"
@@ -218,6 +216,18 @@ def test_only_its_user_and_group_read_a_new_file(tmp_path: Path) -> None:
     harness = SqliteHarness(tmp_path)
     harness.make(url=f"sqlite:///{path}", columns={}).connect()
     assert path.stat().st_mode & 0o007 == 0
+
+
+@pytest.mark.postgresql
+def test_a_deferred_constraint_refuses_its_row(postgres: PostgresqlHarness) -> None:
+    """What a constraint would only say at the commit costs its row, not the batch."""
+    postgres.rows(f"ALTER TABLE {postgres.name} ADD UNIQUE (path) DEFERRABLE INITIALLY DEFERRED")
+    sink = postgres.make()
+    sink.connect()
+    publish_all(sink, messages(3))
+    publish_all(sink, [*messages(2, 4), messages(1)[0]._replace(sequence=6), *messages(2, 7)])
+    assert sequences(postgres, 7) == [1, 2, 3, 4, 5, 7, 8]
+    assert postgres.count("_rejected") == 1
 
 
 @pytest.mark.postgresql

@@ -1,0 +1,96 @@
+"""Agents that store in a database: killed, and with a database that is killed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.agent.conftest import Launch
+from tests.agent.sql_place import sql_sink, stored
+from tests.agent.trees import Trees
+from tests.brokers import PostgresqlServer
+from tests.sinks.sql_harness import PostgresqlHarness, SqlHarness, SqliteHarness
+from tests.waiting import eventually
+
+
+@pytest.fixture
+def postgres(postgresql: PostgresqlServer) -> Iterator[PostgresqlHarness]:
+    harness = PostgresqlHarness(postgresql)
+    yield harness
+    harness.close()
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+def database(request: pytest.FixtureRequest, scratch: Path) -> SqlHarness:
+    """Each database in turn."""
+    if request.param == "sqlite":
+        return SqliteHarness(scratch)
+    harness: SqlHarness = request.getfixturevalue("postgres")
+    return harness
+
+
+@pytest.mark.timeout(240)
+def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Launch, scratch: Path) -> None:
+    """Killed again and again in a storm: every event is one row, in order, and their fold is the disk."""
+    agent = launch([sql_sink(database)], state={"dir": os.fspath(scratch / "state")}).start()
+    kills = 3
+    with trees.storming("storm", 15_000, rate=1_200) as storm:
+        for _ in range(kills):
+            before = database.count()
+            eventually(lambda: database.count() > before + 200, what="some rows")  # noqa: B023
+            assert storm.poll() is None, "the storm was over before the kill"
+            agent.kill()
+            agent.start()
+        assert storm.wait() == 0
+    agent.stop()
+    arrivals = stored(database)
+    assert arrivals.repeats == 0
+    assert arrivals.kinds().count("stream.started") == kills + 1
+    arrivals.assert_true(trees.root, digests=1)
+
+
+@pytest.mark.postgresql
+@pytest.mark.timeout(240)
+def test_rows_in_a_killed_server(postgres: PostgresqlHarness, trees: Trees, launch: Launch) -> None:
+    """A server that crashes again and again in a storm has every event as one row, in order."""
+    agent = launch([sql_sink(postgres)]).start()
+    with trees.storming("storm", 9_000, rate=1_500) as storm:
+        for crash in range(3):
+            before = agent.sink("sink")["acked_sequence"]
+            eventually(lambda: agent.sink("sink")["acked_sequence"] > before + 200, what="some rows")  # noqa: B023
+            assert storm.poll() is None, "the storm was over before the crash"
+            postgres.broker.kill()
+            failed = crash + 1
+            eventually(
+                lambda: agent.metric("sink_errors_total", sink="sink") >= failed,  # noqa: B023
+                within=60,
+                what="the outage is felt",
+            )
+            postgres.broker.start()
+            eventually(lambda: agent.sink("sink")["connected"], within=90, what="it is connected again")
+        assert storm.wait() == 0
+    agent.stop()
+    arrivals = stored(postgres)
+    assert arrivals.repeats == 0
+    arrivals.assert_true(trees.root)
+
+
+def test_sinks_of_two_groups_in_one_file(trees: Trees, launch: Launch, scratch: Path) -> None:
+    """Two groups that write to one SQLite file wait for each other, and neither loses anything."""
+    database = SqliteHarness(scratch)
+    groups = [
+        {"name": name, "paths": [os.fspath(path)], "sinks": ["sink"]}
+        for name, path in zip(("one", "two"), trees, strict=True)
+    ]
+    agent = launch([sql_sink(database)], watch_groups=groups).start()
+    trees.files("x", 300)
+    for number in range(300):
+        (trees.outside / f"y-{number}").write_text("y")
+    agent.stop()
+    for group, root in zip(("one", "two"), trees, strict=True):
+        arrivals = stored(database).of(group)
+        assert arrivals.repeats == 0
+        arrivals.assert_true(root)
