@@ -56,9 +56,9 @@ class SqlSink:
     @staticmethod
     def inspect(options: SqlOptions) -> SinkUnavailable | None:
         """See `inotify_bridge.sinks.base.Inspectable`: the directory of a SQLite file takes one."""
-        if options.file is None:
+        if options.path is None:
             return None
-        directory = options.file.parent
+        directory = options.path.parent
         if not directory.is_dir():
             code, hint, reason = errno.ENOENT, "make that directory", "not_found"
         elif not os.access(directory, os.W_OK | os.X_OK):

@@ -78,8 +78,8 @@ class SqliteDriver:
     error: type[Exception] = sqlite3.Error
 
     def __init__(self, options: SqlOptions) -> None:
-        assert options.file is not None
-        self._path = options.file
+        assert options.path is not None
+        self._path = options.path
         self._place = options.place
         self._create = options.create_tables
         self._connection: sqlite3.Connection | None = None

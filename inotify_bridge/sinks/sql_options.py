@@ -191,7 +191,7 @@ class SqlOptions(BaseModel):
             raise ValueError("table and log_table are the same")
         if self.password is not None and self.password_file is not None:
             raise ValueError("at most one of password and password_file")
-        if self.file is not None and (self.username or self.password or self.password_file or self.tls):
+        if self.path is not None and (self.username or self.password or self.password_file or self.tls):
             raise ValueError("a SQLite file takes no username, password or tls")
         for name, column in self.columns.items():
             if column.family is not None and self.table_of(column.family) is None:
@@ -220,7 +220,7 @@ class SqlOptions(BaseModel):
         return self.url.partition(":")[0]
 
     @property
-    def file(self) -> Path | None:
+    def path(self) -> Path | None:
         """The file of a SQLite database; None: the database is a server."""
         return Path(self.url.removeprefix("sqlite:///")) if self.dialect == "sqlite" else None
 
@@ -244,15 +244,15 @@ class SqlOptions(BaseModel):
     @property
     def is_insecure(self) -> bool:
         """Whether others on the way could read and change what is sent."""
-        if self.file is not None or self.host.startswith("/"):
+        if self.path is not None or self.host.startswith("/"):
             return False
         return self.tls.insecure if self.tls else not is_this_machine(self.host)
 
     @property
     def place(self) -> str:
         """Which database, for messages."""
-        if self.file is not None:
-            return f"SQLite {self.file}"
+        if self.path is not None:
+            return f"SQLite {self.path}"
         at = self.host if self.host.startswith("/") else f"{self.host}:{self.port}"
         return f"{_PRODUCTS[self.dialect]} {at} database {self.database}"
 

@@ -37,7 +37,7 @@ def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Laun
     """Killed again and again in a storm: every event is one row, in order, and their fold is the disk."""
     agent = launch([sql_sink(database)], state={"dir": os.fspath(scratch / "state")}).start()
     kills = 3
-    with trees.storming("storm", 15_000, rate=1_200) as storm:
+    with trees.storming("storm", 12_000, rate=1_200) as storm:
         for _ in range(kills):
             before = database.count()
             eventually(lambda: database.count() > before + 200, what="some rows")  # noqa: B023
@@ -57,8 +57,8 @@ def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Laun
 def test_rows_in_a_killed_server(postgres: PostgresqlHarness, trees: Trees, launch: Launch) -> None:
     """A server that crashes again and again in a storm has every event as one row, in order."""
     agent = launch([sql_sink(postgres)]).start()
-    with trees.storming("storm", 9_000, rate=1_500) as storm:
-        for crash in range(3):
+    with trees.storming("storm", 12_000, rate=1_200) as storm:
+        for crash in range(2):
             before = agent.sink("sink")["acked_sequence"]
             eventually(lambda: agent.sink("sink")["acked_sequence"] > before + 200, what="some rows")  # noqa: B023
             assert storm.poll() is None, "the storm was over before the crash"

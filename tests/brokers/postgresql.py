@@ -77,7 +77,7 @@ class PostgresqlServer(Broker):
         return f"postgresql://{self.user}:{self.password}@{self.address}/postgres"
 
     def kill(self) -> None:
-        """SIGKILL to all of it: a crash. What the server started would outlive it, and keep it from starting."""
+        """SIGKILL to all of it, a crash: what the server started would live on, and keep it from starting."""
         processes = [*self._processes()]
         super().kill()
         for pid in processes:

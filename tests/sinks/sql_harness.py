@@ -24,7 +24,7 @@ COLUMNS = {"body": "envelope", "path": "data.file.path", "happened": "time"}
 
 
 class SqlHarness(SinkHarness):
-    """Every instance has a table of its own, with columns of its own beside a number that the database gives."""
+    """Every instance has a table of its own, with other columns beside a number that the database gives."""
 
     numbered: ClassVar[str]
     """The column of that number."""
@@ -138,7 +138,7 @@ class PostgresqlHarness(SqlHarness):
 
     def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         with self.client() as client:
-            answer = client.execute(query.replace("?", "%s"), values)  # type: ignore[call-overload]
+            answer = client.execute(query.replace("?", "%s"), values)
             return answer.fetchall() if answer.description else []
 
     @contextlib.contextmanager

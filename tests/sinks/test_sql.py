@@ -137,8 +137,10 @@ def test_default_columns_of_file_events(fresh: SqlHarness) -> None:
         "SELECT source, epoch, sequence, kind, path, moved_from, file_type, size, mode, owner_id, group_id, "
         f"inode, device, target, origin FROM {fresh.name} WHERE data IS NULL"
     ) == [
-        (SOURCE, EPOCH, 2, "file.moved", "in/%FF.csv", "in/a.part", "file", 2**40, "0644", "1000", "100")
-        + ("18446744073709551615", "64769", None, "kernel")
+        (
+            *(SOURCE, EPOCH, 2, "file.moved", "in/%FF.csv", "in/a.part", "file", 2**40, "0644"),
+            *("1000", "100", "18446744073709551615", "64769", None, "kernel"),
+        )
     ]
     (times,) = fresh.rows(f"SELECT time, modified FROM {fresh.name} WHERE sequence = 2")
     assert [str(one)[:21].replace(" ", "T") for one in times] == [TIME[:21], "2026-11-21T08:00:00.1"]
@@ -233,7 +235,7 @@ def test_a_missing_column_is_named(fresh: SqlHarness) -> None:
 
 
 def test_a_column_that_would_stay_empty_is_named(fresh: SqlHarness) -> None:
-    """A column that may not be null, has no default and is not filled is told at connecting, not row by row."""
+    """A column that may not be null, has no default and is not filled is told at connecting."""
     fresh.rows(f"CREATE TABLE {fresh.name} (level TEXT, who TEXT NOT NULL)")
     sink = fresh.make(table=None, log_table=fresh.name, columns={"level": "data.fields.level"})
     with pytest.raises(SinkMisconfigured, match="column 'who'"):

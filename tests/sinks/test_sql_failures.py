@@ -83,7 +83,8 @@ def test_a_connection_lost_anywhere_in_a_batch(postgres: PostgresqlHarness, prox
             lost += held == known
             publish_all(sink, batch)
         known += 5
-    assert committed and lost, "no commit was under way"
+    assert committed, "no commit was under way"
+    assert lost, "every commit had happened"
     assert sequences(postgres, known) == list(range(1, known + 1))
 
 
@@ -99,8 +100,8 @@ def test_a_transaction_that_was_left_behind(
         # The server's side of such a transaction: it has moved the watermark, and has not ended.
         other.execute("UPDATE inotify_bridge_watermarks SET sequence = 3 WHERE sink = %s", (postgres.name,))
         other.execute(
-            f"INSERT INTO {postgres.name} (body) SELECT replace(body, '001\"', n || '\"') FROM {postgres.name}, "
-            "(VALUES ('002'), ('003')) AS v (n)"
+            f"INSERT INTO {postgres.name} (body) SELECT replace(body, '001\"', n || '\"') "
+            f"FROM {postgres.name}, (VALUES ('002'), ('003')) AS v (n)"
         )
         sink.close()
         with pytest.raises(SinkUnavailable) as caught:
@@ -163,7 +164,7 @@ def test_a_full_file_is_no_refusal(sqlite: SqliteHarness) -> None:
 
 @pytest.mark.postgresql
 def test_a_full_server_is_no_refusal(postgres: PostgresqlHarness) -> None:
-    """What a server says when its disk is full leads to another attempt, not to the table of rejected rows."""
+    """What a server says when its disk is full leads to another attempt, not to the rejected rows."""
     sink = postgres.make()
     sink.connect()
     postgres.rows(
