@@ -111,8 +111,9 @@ class Layout(NamedTuple):
         name: of the table, without its schema.
         schema: or None.
         names: of the columns, in the order of the values of a row.
-        types: of the same, where the table is made; the first three are the key of `keyed` ones.
-        keyed: whether it has the default columns; else the values of a row are still those of JSON.
+        types: of the same, where the table is made.
+        key: how many of the first are its primary key.
+        final: whether columns take the values of a row as they are; else these are still those of JSON.
         values: an entry to its row.
     """
 
@@ -120,14 +121,14 @@ class Layout(NamedTuple):
     schema: str | None
     names: tuple[str, ...]
     types: tuple[TypeEngine[Any], ...]
-    keyed: bool
+    key: int
+    final: bool
     values: Callable[[Entry], tuple[Any, ...]]
 
     def columns(self) -> list[Column[Any]]:
         """What the table is made of."""
-        key = len(_PLACE) if self.keyed else 0
         return [
-            Column(name, kind, primary_key=place < key, autoincrement=False)
+            Column(name, kind, primary_key=place < self.key, autoincrement=False)
             for place, (name, kind) in enumerate(zip(self.names, self.types, strict=True))
         ]
 
@@ -139,7 +140,7 @@ def layout(options: SqlOptions, family: Family) -> Layout | None:
         return None
     if chosen := options.columns_of(family):
         kinds = [(column, _TYPES[one.type]) for column, one in chosen.items()]
-        return _layout(name, kinds, _picker(list(chosen.values())), keyed=False)
+        return _layout(name, kinds, _picker(list(chosen.values())), key=0, final=False)
     if family == "file":
         return _layout(name, _FILE_COLUMNS, _file_values)
     return _layout(name, _LOG_COLUMNS, _log_values)
@@ -147,7 +148,10 @@ def layout(options: SqlOptions, family: Family) -> Layout | None:
 
 def rejected_layout(table: str) -> Layout:
     """The table beside `table` for what that does not take; its rows come from `rejected_values`."""
-    return _layout(table + REJECTED_SUFFIX, _REJECTED_COLUMNS, lambda entry: rejected_values(entry, None))
+    # Without a key: nothing is to be refused here.
+    return _layout(
+        table + REJECTED_SUFFIX, _REJECTED_COLUMNS, lambda entry: rejected_values(entry, None), key=0
+    )
 
 
 def family_of(kind: str) -> Family:
@@ -189,11 +193,12 @@ def _layout(
     table: str,
     columns: Sequence[tuple[str, TypeEngine[Any]]],
     values: Callable[[Entry], tuple[Any, ...]],
-    keyed: bool = True,
+    key: int = len(_PLACE),
+    final: bool = True,
 ) -> Layout:
     schema, _, name = table.rpartition(".")
     names, types = zip(*columns, strict=True)
-    return Layout(name, schema or None, names, types, keyed, values)
+    return Layout(name, schema or None, names, types, key, final, values)
 
 
 def _place(entry: Entry) -> tuple[str, str, int]:

@@ -61,7 +61,7 @@ class TableWriter:
         }
         self._check(found)
         dialect = connection.dialect.name
-        if not self._layout.keyed:
+        if not self._layout.final:
             self._converters = [converter(found[name]["type"], dialect) for name in self._layout.names]
         elif dialect in ("mysql", "mariadb"):
             times = [isinstance(one, TIMESTAMP) for one in self._layout.types]

@@ -101,9 +101,9 @@ def test_canary(
         "s-file": {**stream, **sasl(password_file=str(right))},
         "s-env": {**stream, **sasl("SCRAM-SHA-256", password="${CANARY_SECRET}")},
         "s-librdkafka": {**stream, **sasl(password=RIGHT), "client": "confluent"},
-        "t-file": {**table, "password_file": str(right)},
-        "t-env": {**table, "password": "${CANARY_SECRET}"},
-        "t-url": {**table, "url": table_url},
+        "t-file": {**table, "table": "t_file", "password_file": str(right)},
+        "t-env": {**table, "table": "t_env", "password": "${CANARY_SECRET}"},
+        "t-url": {**table, "table": "t_url", "url": table_url},
     }
     failing = {
         "f-file": {**queue, "password_file": str(wrong)},

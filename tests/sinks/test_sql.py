@@ -221,6 +221,15 @@ def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     assert fresh.count("_rejected") == len(refused)
 
 
+def test_rows_that_are_there_already_stand_with_the_rejected(fresh: SqlHarness) -> None:
+    """Two sinks that fill one table with one stream: nothing is stored twice, and nobody stands still."""
+    publish_all(connected(fresh.make_default()), messages(3))
+    for name in ("second", "third"):
+        fresh.context = fresh.context._replace(name=f"{fresh.name}_{name}")
+        publish_all(connected(fresh.make_default()), messages(3))
+    assert (fresh.count(), fresh.count("_rejected")) == (3, 6)
+
+
 def test_a_missing_column_is_named(fresh: SqlHarness) -> None:
     """A table that is there and lacks a column is an operator's fault, which names table and column."""
     fresh.rows(f"CREATE TABLE {fresh.name} (level TEXT)")
