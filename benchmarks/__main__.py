@@ -4,7 +4,19 @@ from __future__ import annotations
 
 import click
 
-from benchmarks import burst, endtoend, frozen, idle, kafka, latency, percall, rabbitmq, setup, throughput
+from benchmarks import (
+    burst,
+    endtoend,
+    frozen,
+    idle,
+    kafka,
+    latency,
+    percall,
+    rabbitmq,
+    setup,
+    sql,
+    throughput,
+)
 from benchmarks.report import machine
 
 
@@ -20,6 +32,7 @@ def main(context: click.Context) -> None:
     latency.run(latency.Load(rate=1000, seconds=5))
     throughput.run(20_000)
     setup.run(10_000, 100_000)
+    sql.run(10_000, 1)
     idle.run(10)
     for broker in ("rabbitmq", "kafka"):
         endtoend.run(endtoend.Campaign(events=20_000, outage=0), broker)
@@ -35,6 +48,7 @@ for name, command in {
     "percall": percall.main,
     "rabbitmq": rabbitmq.main,
     "setup": setup.main,
+    "sql": sql.main,
     "throughput": throughput.main,
 }.items():
     main.add_command(command, name)

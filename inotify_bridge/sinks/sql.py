@@ -24,7 +24,7 @@ from inotify_bridge.sinks.registry import silence_driver, warn_insecure
 from inotify_bridge.sinks.sql_drivers import Driver, driver
 from inotify_bridge.sinks.sql_errors import explained
 from inotify_bridge.sinks.sql_options import Family, SqlOptions
-from inotify_bridge.sinks.sql_rows import LOG_KINDS, Entry, family_of, layout, rejected_layout
+from inotify_bridge.sinks.sql_rows import LOG_KINDS, epoch_of, family_of, layout, rejected_layout
 from inotify_bridge.sinks.sql_tables import Refused, TableWriter
 from inotify_bridge.sinks.sql_watermark import NOTHING, Place, Watermark
 
@@ -153,13 +153,12 @@ class _Session:
             if connection is None:
                 raise SinkUnavailable(f"{self._options.place}: closed")
             self._driver.check()
-            entries = [Entry.of(message) for message in batch]
-            new = [one for one in entries if (one.epoch, one.message.sequence) > self.held]
+            new = [one for one in batch if (epoch_of(one), one.sequence) > self.held]
             hopeless = self._store(connection, new)
         if hopeless is None:
             return [ACCEPTED] * len(batch)
-        stored = batch.index(hopeless.entry.message)
-        refused = Outcome(Verdict.REJECTED, "other", hopeless.reason)
+        stored = batch.index(hopeless.message)
+        refused = Outcome(Verdict.REJECTED, "other", hopeless.reason or "")
         later = Outcome(Verdict.RETRY, "other", "it stands behind one that was refused")
         return [ACCEPTED] * stored + [refused] + [later] * (len(batch) - stored - 1)
 
@@ -183,36 +182,36 @@ class _Session:
         with connection.begin():
             self.held = self._watermark.read(connection)
 
-    def _store(self, connection: Connection, entries: Sequence[Entry]) -> Refused | None:
+    def _store(self, connection: Connection, messages: Sequence[Message]) -> Refused | None:
         """
-        One transaction. An entry that not even the table of rejected ones takes ends the batch before it.
+        One transaction. A message that not even the table of rejected ones takes ends the batch before it.
 
         Returns:
-            That entry, or None.
+            That one, or None.
         """
-        after = (entries[-1].epoch, entries[-1].message.sequence) if entries else self.held
+        after = (epoch_of(messages[-1]), messages[-1].sequence) if messages else self.held
         with connection.begin() as transaction:
             self._watermark.move(connection, self.held, after)
-            hopeless = self._insert(connection, entries)
+            hopeless = self._insert(connection, messages)
             if hopeless is not None:
                 transaction.rollback()
         if hopeless is None:
             self.held = after
             return None
-        before = [one for one in entries if one.message.sequence < hopeless.entry.message.sequence]
+        before = messages[: messages.index(hopeless.message)]
         if before:
             self._store(connection, before)
         return hopeless
 
-    def _insert(self, connection: Connection, entries: Sequence[Entry]) -> Refused | None:
+    def _insert(self, connection: Connection, messages: Sequence[Message]) -> Refused | None:
         hopeless: list[Refused] = []
         for family, table in self._tables.items():
-            own = [one for one in entries if family_of(one.message.kind) == family]
-            taken = [one for one in own if self._is_row(family, one.message.kind)]
+            own = [one for one in messages if family_of(one.kind) == family]
+            taken = [one for one in own if self._is_row(family, one.kind)]
             refused = table.store(self._driver, connection, taken)
-            refused += [Refused(one, "") for one in own if one.message.kind in LOG_KINDS]
+            refused += [Refused(one, None) for one in own if one.kind in LOG_KINDS]
             hopeless += self._rejected[family].store_refused(self._driver, connection, refused)
-        return min(hopeless, key=lambda one: one.entry.message.sequence, default=None)
+        return min(hopeless, key=lambda one: one.message.sequence, default=None)
 
     def _is_row(self, family: Family, kind: str) -> bool:
         """Whether a table takes it: columns of files stay empty for what is about the stream."""

@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.types import TIMESTAMP
 
 from inotify_bridge.errors import SinkMisconfigured
+from inotify_bridge.sinks.base import Message
 from inotify_bridge.sinks.sql_drivers import Driver
 from inotify_bridge.sinks.sql_errors import refusal
 from inotify_bridge.sinks.sql_rows import Entry, Layout, Value, converter, mysql_time, rejected_values
@@ -18,15 +19,15 @@ from inotify_bridge.sinks.sql_rows import Entry, Layout, Value, converter, mysql
 
 class Refused(NamedTuple):
     """
-    An entry that the database will never take, with the database's words.
+    A message that has no row of its own.
 
     Args:
-        entry: as it came.
-        reason: on one line.
+        message: as it came.
+        reason: why the database will never take it, on one line; None: it says itself why it is none.
     """
 
-    entry: Entry
-    reason: str
+    message: Message
+    reason: str | None
 
 
 class TableWriter:
@@ -67,9 +68,12 @@ class TableWriter:
             times = [isinstance(one, TIMESTAMP) for one in self._layout.types]
             self._converters = [mysql_time if time else _same for time in times]
 
-    def store(self, driver: Driver, connection: Connection, entries: Sequence[Entry]) -> list[Refused]:
+    def store(self, driver: Driver, connection: Connection, messages: Sequence[Message]) -> list[Refused]:
         """
         Insert what the table takes.
+
+        Nothing but the rows is kept of what is read: thousands of envelopes at once cost as much in
+        collections of garbage as to read them.
 
         Returns:
             What it refuses, in order.
@@ -77,14 +81,14 @@ class TableWriter:
             Exception: of SQLAlchemy or the driver: it is nothing about single rows.
         """
         rows: list[tuple[Value, ...]] = []
-        fitting: list[Entry] = []
+        fitting: list[Message] = []
         refused: list[Refused] = []
-        for entry in entries:
+        for message in messages:
             try:
-                rows.append(self._row(entry))
-                fitting.append(entry)
+                rows.append(self._row(Entry.of(message)))
+                fitting.append(message)
             except (ValueError, TypeError, KeyError, OverflowError) as error:
-                refused.append(Refused(entry, f"{type(error).__name__}: {error}"))
+                refused.append(Refused(message, f"{type(error).__name__}: {error}"))
         refused += self._load(driver, connection, fitting, rows)
         return refused
 
@@ -92,10 +96,10 @@ class TableWriter:
         self, driver: Driver, connection: Connection, refused: Sequence[Refused]
     ) -> list[Refused]:
         """The same for what another table refused, where this one is the table of rejected ones."""
-        rows = [rejected_values(one.entry, one.reason or None) for one in refused]
+        rows = [rejected_values(Entry.of(one.message), one.reason) for one in refused]
         if self._converters is not None:
             rows = [self._converted(row) for row in rows]
-        return self._load(driver, connection, [one.entry for one in refused], rows)
+        return self._load(driver, connection, [one.message for one in refused], rows)
 
     def _row(self, entry: Entry) -> tuple[Value, ...]:
         values = self._layout.values(entry)
@@ -109,7 +113,7 @@ class TableWriter:
         self,
         driver: Driver,
         connection: Connection,
-        entries: Sequence[Entry],
+        messages: Sequence[Message],
         rows: Sequence[tuple[Value, ...]],
     ) -> list[Refused]:
         """All at once; where that is refused, by halves, until the rows are found for which it is."""
@@ -125,10 +129,10 @@ class TableWriter:
                 raise  # not back to the savepoint: a database that is full may have ended it all
             savepoint.rollback()
             if len(rows) == 1:
-                return [Refused(entries[0], reason)]
+                return [Refused(messages[0], reason)]
             half = len(rows) // 2
-            return self._load(driver, connection, entries[:half], rows[:half]) + self._load(
-                driver, connection, entries[half:], rows[half:]
+            return self._load(driver, connection, messages[:half], rows[:half]) + self._load(
+                driver, connection, messages[half:], rows[half:]
             )
         return []
 
