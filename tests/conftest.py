@@ -12,7 +12,7 @@ from typing import Any, Protocol, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.brokers import Authority, Broker, KafkaBroker, PostgresqlServer, RabbitmqBroker
+from tests.brokers import Authority, Broker, KafkaBroker, MariadbServer, PostgresqlServer, RabbitmqBroker
 
 # How long an example takes, or its making, says something about the machine only.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -50,6 +50,12 @@ def kafka() -> Iterator[KafkaBroker]:
 def postgresql() -> Iterator[PostgresqlServer]:
     """The PostgreSQL that all tests share: use tables and a source of your own."""
     yield from _session_broker(PostgresqlServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """The MariaDB that all tests share: use tables and a source of your own."""
+    yield from _session_broker(MariadbServer)
 
 
 @pytest.fixture

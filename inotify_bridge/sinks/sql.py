@@ -30,7 +30,8 @@ from inotify_bridge.sinks.sql_watermark import NOTHING, Place, Watermark
 
 _FAMILIES: Final[tuple[Family, ...]] = ("file", "log")
 
-for _logger in ("sqlalchemy", "psycopg"):
+# SQLAlchemy gives its topmost logger a level of its own.
+for _logger in ("sqlalchemy.pool", "sqlalchemy.engine", "sqlalchemy.dialects", "psycopg"):
     silence_driver(_logger)
 
 
@@ -135,7 +136,11 @@ class _Session:
     def open(self) -> None:
         """Connect, and make or check the tables. Raises: SinkUnavailable."""
         engine = create_engine(
-            f"{self._driver.name}://", creator=self._driver.open, poolclass=NullPool, hide_parameters=True
+            f"{self._driver.name}://",
+            creator=self._driver.open,
+            poolclass=NullPool,
+            pool_reset_on_return=None,  # each transaction is ended where it is begun
+            hide_parameters=True,
         )
         event.listen(engine, "begin", self._driver.begin)
         with self._working():
@@ -163,10 +168,10 @@ class _Session:
         return [ACCEPTED] * stored + [refused] + [later] * (len(batch) - stored - 1)
 
     def end(self) -> None:
-        """Interrupt, and close; where a batch is under way its thread closes."""
+        """Close; where a batch is under way, interrupt it, and its thread closes."""
         self._ended = True
-        self._driver.interrupt()
-        self._close_if_ended()
+        if not self._close_if_ended():
+            self._driver.interrupt()
 
     def _prepare(self, connection: Connection) -> None:
         place, create = self._options.place, self._options.create_tables
@@ -252,15 +257,17 @@ class _Session:
             return SinkUnavailable(f"{place}: no commit within {seconds:g} s", hint, "timeout")
         return explained(error, place)
 
-    def _close_if_ended(self) -> None:
-        # Whoever holds the lock looks here again when it has let go.
-        if self._ended and self._busy.acquire(blocking=False):
-            try:
-                connection, self._connection = self._connection, None
-                if connection is not None:
-                    connection.close()
-                self._driver.close()
-            except (SQLAlchemyError, OSError, self._driver.error):
-                pass  # it was interrupted
-            finally:
-                self._busy.release()
+    def _close_if_ended(self) -> bool:
+        """Whether nothing is under way any more. Whoever holds the lock looks here when it has let go."""
+        if not self._ended or not self._busy.acquire(blocking=False):
+            return False
+        try:
+            connection, self._connection = self._connection, None
+            if connection is not None:
+                connection.close()
+        except (SQLAlchemyError, OSError, self._driver.error):
+            pass  # the connection is gone already
+        finally:
+            self._driver.close()
+            self._busy.release()
+        return True

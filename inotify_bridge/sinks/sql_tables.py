@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from sqlalchemy import Connection, MetaData, Table, inspect
 from sqlalchemy.exc import DBAPIError
-from sqlalchemy.types import TIMESTAMP
+from sqlalchemy.types import JSON, TIMESTAMP
 
 from inotify_bridge.errors import SinkMisconfigured
 from inotify_bridge.sinks.base import Message
@@ -63,7 +63,10 @@ class TableWriter:
         self._check(found)
         dialect = connection.dialect.name
         if not self._layout.final:
-            self._converters = [converter(found[name]["type"], dialect) for name in self._layout.names]
+            wanted = zip(self._layout.names, self._layout.types, strict=True)
+            # MariaDB calls a column of JSON one of text, and refuses other text.
+            kinds = [kind if isinstance(kind, JSON) else found[name]["type"] for name, kind in wanted]
+            self._converters = [converter(kind, dialect) for kind in kinds]
         elif dialect in ("mysql", "mariadb"):
             times = [isinstance(one, TIMESTAMP) for one in self._layout.types]
             self._converters = [mysql_time if time else _same for time in times]

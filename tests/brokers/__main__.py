@@ -13,11 +13,13 @@ from pathlib import Path
 from tests.brokers.broker import Broker, cache_directory
 from tests.brokers.errors import BrokerError
 from tests.brokers.kafka import KafkaBroker
+from tests.brokers.mariadb import MariadbServer
 from tests.brokers.postgresql import PostgresqlServer
 from tests.brokers.rabbitmq import RabbitmqBroker
 
-_KINDS: dict[str, tuple[type[KafkaBroker | PostgresqlServer | RabbitmqBroker], int]] = {
+_KINDS: dict[str, tuple[type[KafkaBroker | MariadbServer | PostgresqlServer | RabbitmqBroker], int]] = {
     "kafka": (KafkaBroker, 9092),
+    "mariadb": (MariadbServer, 3306),
     "postgresql": (PostgresqlServer, 5432),
     "rabbitmq": (RabbitmqBroker, 5672),
 }

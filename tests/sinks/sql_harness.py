@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import psycopg
+import pymysql
 
 from inotify_bridge.sinks.base import SinkContext
 from inotify_bridge.sinks.sql import SqlSink
-from tests.brokers import PostgresqlServer
+from tests.brokers import MariadbServer, PostgresqlServer
 from tests.brokers.ports import free_port
 from tests.sinks.harness import SinkHarness
 from tests.sinks.messages import SOURCE, Received, received
@@ -146,6 +147,46 @@ class PostgresqlHarness(SqlHarness):
         """A connection that has nothing to do with the sink."""
         with psycopg.connect(self.broker.url) as client:
             yield client
+
+    def stop_broker(self) -> None:
+        self.broker.kill()
+
+    def close(self) -> None:
+        super().close()
+        for suffix in ("", "_rejected", "_log", "_log_rejected"):
+            self.rows(f"DROP TABLE IF EXISTS {self.name}{suffix}")
+
+
+class MariadbHarness(SqlHarness):
+    """The server that all tests share."""
+
+    broker: MariadbServer
+    numbered = "number BIGINT AUTO_INCREMENT PRIMARY KEY"
+    not_applicable: ClassVar[Mapping[str, str]] = PostgresqlHarness.not_applicable
+
+    def __init__(self, broker: MariadbServer) -> None:
+        super().__init__()
+        self.broker = broker
+        self.wrong_host = {"url": f"mysql://{broker.user}@127.0.0.1:{free_port()}/bridge"}
+        self.password = "never-to-be-shown"
+        self.wrong_password = {"url": f"mysql://{broker.user}:{self.password}@{broker.address}/bridge"}
+        self.make_table()
+
+    @property
+    def url(self) -> str:
+        return self.broker.url
+
+    def rows(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
+        own = self.broker
+        with (
+            pymysql.connect(
+                host="127.0.0.1", port=own.port, user=own.user, password=own.password, database="bridge"
+            ) as client,
+            client.cursor() as cursor,
+        ):
+            cursor.execute(query.replace("?", "%s"), values)
+            client.commit()
+            return list(cursor.fetchall())
 
     def stop_broker(self) -> None:
         self.broker.kill()

@@ -1,4 +1,4 @@
-"""The SQL sink: what stands in the tables, on SQLite and on a real PostgreSQL."""
+"""The SQL sink: what stands in the tables, on SQLite, on a real PostgreSQL and a real MariaDB."""
 
 from __future__ import annotations
 
@@ -14,17 +14,25 @@ from inotify_bridge.sinks.base import Message, Newest
 from inotify_bridge.sinks.sql import SqlSink
 from tests.sinks.conformance import publish_all
 from tests.sinks.messages import EPOCH, SOURCE, messages
-from tests.sinks.sql_harness import PostgresqlHarness, SqlHarness, SqliteHarness
+from tests.sinks.sql_harness import MariadbHarness, PostgresqlHarness, SqlHarness, SqliteHarness
 
 LATER = "0192f3a4b5c6d7e8f9a1"
 TIME = "2026-11-21T08:00:00.123456Z"
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgresql)])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.postgresql),
+        pytest.param("mariadb", marks=pytest.mark.mariadb),
+    ]
+)
 def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SqlHarness]:
     """Each database in turn."""
     if request.param == "sqlite":
         harness: SqlHarness = SqliteHarness(tmp_path)
+    elif request.param == "mariadb":
+        harness = MariadbHarness(request.getfixturevalue("mariadb"))
     else:
         harness = PostgresqlHarness(request.getfixturevalue("postgresql"))
     yield harness

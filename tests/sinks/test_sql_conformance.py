@@ -1,4 +1,4 @@
-"""The conformance suite over the SQL sink: a SQLite file, and a real PostgreSQL."""
+"""The conformance suite over the SQL sink: a SQLite file, a real PostgreSQL and a real MariaDB."""
 
 from __future__ import annotations
 
@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.brokers import PostgresqlServer
+from tests.brokers import MariadbServer, PostgresqlServer
 from tests.sinks.conformance import SinkConformance
-from tests.sinks.sql_harness import PostgresqlHarness, SqliteHarness
+from tests.sinks.sql_harness import MariadbHarness, PostgresqlHarness, SqliteHarness
 
 
 class TestSqlite(SinkConformance):
@@ -29,5 +29,16 @@ class TestPostgresql(SinkConformance):
     @pytest.fixture
     def harness(self, postgresql: PostgresqlServer) -> Iterator[PostgresqlHarness]:
         made = PostgresqlHarness(postgresql)
+        yield made
+        made.close()
+
+
+@pytest.mark.mariadb
+class TestMariadb(SinkConformance):
+    """The conformance suite."""
+
+    @pytest.fixture
+    def harness(self, mariadb: MariadbServer) -> Iterator[MariadbHarness]:
+        made = MariadbHarness(mariadb)
         yield made
         made.close()
