@@ -79,6 +79,9 @@ _LOG_COLUMNS: Final = (
     ("line", BigInteger()),
     ("length", BigInteger()),
     ("message", _TEXT),
+    ("message_b64", _TEXT),
+    ("cut", Boolean()),
+    ("unfinished", Boolean()),
     ("fields", _JSON),
 )
 _REJECTED_COLUMNS: Final = (*_PLACE, *_HAPPENED, ("reason", _TEXT), ("event", _TEXT))
@@ -259,6 +262,9 @@ def _log_values(entry: Entry) -> tuple[Value, ...]:
         log.get("line"),
         log.get("length"),
         plain(data.get("message")),
+        data.get("message_b64"),
+        "cut" in log,
+        "unfinished" in log,
         as_json(data.get("fields") or {}),
     )
 

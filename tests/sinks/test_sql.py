@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ import pytest
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import Message, Newest
 from inotify_bridge.sinks.sql import SqlSink
-from tests.sinks.conformance import publish_all
+from tests.brokers import PostgresqlServer
+from tests.sinks.conformance import Sender, publish_all
 from tests.sinks.messages import EPOCH, SOURCE, messages
 from tests.sinks.sql_harness import MariadbHarness, PostgresqlHarness, SqlHarness, SqliteHarness
 
+DOCUMENT = Path(__file__).parents[2] / "docs" / "sql.md"
 LATER = "0192f3a4b5c6d7e8f9a1"
 TIME = "2026-11-21T08:00:00.123456Z"
 
@@ -65,7 +68,7 @@ def happened(sequence: int, kind: str, data: dict[str, Any], subject: str | None
 
 def entry(sequence: int, message: str = "it works", **fields: Any) -> Message:
     """An entry of a log file."""
-    log = {"file": {"path": "app.log"}, "offset": 100 * sequence, "line": sequence, "length": 99}
+    log = {"file": {"path": "app.log"}, "offset": 100 * sequence, "line": sequence, "length": 99, "cut": True}
     return happened(sequence, "log.entry", {"log": log, "fields": fields, "message": message}, "app.log")
 
 
@@ -160,27 +163,34 @@ def test_default_columns_of_file_events(fresh: SqlHarness) -> None:
 def test_default_columns_of_log_entries(fresh: SqlHarness) -> None:
     """Entries have their place in the file and their fields; what did not match stands beside them."""
     sink = connected(fresh.make_default())
+    file = {"file": {"path": "app.log"}, "offset": 9, "length": 1}
     publish_all(
         sink,
         [
             entry(1, level="error", status=500),
-            happened(2, "log.rejected", {"log": {"file": {"path": "app.log"}}, "message": "?"}, "app.log"),
-            happened(3, "log.truncated", {"log": {"file": {"path": "app.log"}}, "bytes": 9}, "app.log"),
+            happened(2, "log.rejected", {"log": file, "reason": "no match", "message": "?"}, "app.log"),
+            happened(3, "log.truncated", {"log": file, "reason": "deleted", "lost_bytes": 9}, "app.log"),
             entry(4, "a\0b", text="c\0d", back="\\u0000"),
         ],
     )
     rows = fresh.rows(
-        f"SELECT sequence, path, byte_offset, line, length, message, fields FROM {fresh.name}_log ORDER BY 1"
+        f"SELECT sequence, path, byte_offset, line, length, message, cut, unfinished, fields "
+        f"FROM {fresh.name}_log ORDER BY 1"
     )
-    assert [row[:6] for row in rows] == [
-        (1, "app.log", 100, 1, 99, "it works"),
-        (4, "app.log", 400, 4, 99, "a\u2400b"),
+    assert [row[:8] for row in rows] == [
+        (1, "app.log", 100, 1, 99, "it works", True, False),
+        (4, "app.log", 400, 4, 99, "a\u2400b", True, False),
     ]
-    fields = [json.loads(row[6]) if isinstance(row[6], str) else row[6] for row in rows]
+    fields = [json.loads(row[8]) if isinstance(row[8], str) else row[8] for row in rows]
     assert fields == [{"level": "error", "status": 500}, {"text": "c\u2400d", "back": "\\u0000"}]
-    rejected = fresh.rows(f"SELECT sequence, kind, path, event FROM {fresh.name}_log_rejected ORDER BY 1")
-    assert [row[:3] for row in rejected] == [(2, "log.rejected", "app.log"), (3, "log.truncated", "app.log")]
-    assert json.loads(rejected[1][3])["data"]["bytes"] == 9
+    rejected = fresh.rows(
+        f"SELECT sequence, kind, path, reason, event FROM {fresh.name}_log_rejected ORDER BY 1"
+    )
+    assert [row[:4] for row in rejected] == [
+        (2, "log.rejected", "app.log", "no match"),
+        (3, "log.truncated", "app.log", "deleted"),
+    ]
+    assert json.loads(rejected[1][4])["data"]["lost_bytes"] == 9
 
 
 def test_columns_of_ones_own(fresh: SqlHarness) -> None:
@@ -290,3 +300,39 @@ def test_a_watermark_that_is_deleted_is_not_taken_for_nothing(database: SqlHarne
     with pytest.raises(SinkUnavailable):
         sink.publish(messages(3, 4))
     assert database.count() == 3
+
+
+@pytest.mark.postgresql
+def test_the_documents_queries_run(postgresql: PostgresqlServer) -> None:
+    """docs/sql.md has every default column, and its queries run on the tables that the sink makes."""
+    text = DOCUMENT.read_text()
+    harness = PostgresqlHarness(postgresql)
+    tables = ("file_events", "log_entries", "file_events_rejected", "log_entries_rejected")
+    try:
+        sink = connected(harness.make(table=tables[0], log_table=tables[1], columns={}))
+        publish_all(sink, [*messages(3), entry(4)])
+        for query in re.findall(r"^```sql\n(.*?)^```", text, re.MULTILINE | re.DOTALL):
+            harness.rows(query.replace("%", "%%"))
+        for table in tables:
+            columns = harness.rows(
+                "SELECT column_name FROM information_schema.columns WHERE table_name = ?", table
+            )
+            assert columns
+            assert [name for (name,) in columns if f"`{name}`" not in text] == []
+    finally:
+        harness.close()
+        for table in tables:
+            harness.rows(f"DROP TABLE IF EXISTS {table}")
+
+
+def test_closing_says_nothing(database: SqlHarness, caplog: pytest.LogCaptureFixture) -> None:
+    """Neither an end in order nor one in the middle of a commit leaves a word in the log."""
+    sink = connected(database.make())
+    sink.close()
+    sink.connect()
+    sender = Sender(sink, messages(500), repeat=True)
+    sender.start()
+    assert sender.sent_once.wait(30), sender.error
+    sink.close()
+    sender.finish()
+    assert caplog.messages == []
