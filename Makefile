@@ -7,7 +7,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Standard input of pip and the suite is empty: nothing here ever asks a question.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard inotify_bridge tests benchmarks)
+CODE := $(wildcard inotify_bridge tests benchmarks compat)
+# Tests wait more than they compute; each job starts brokers of its own, of a gigabyte together.
+JOBS ?= 2
 
 # What stands in a stamp is installed: a second call takes no time.
 RUN_STAMP := $(VENV)/.installed-run
@@ -22,13 +24,19 @@ setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
 
 .PHONY: run
 run: $(RUN_STAMP) ## watch ./data, print its events, serve the status page (Ctrl-C ends it)
-	@# On a terminal the agent is a job of its own: Ctrl-C reaches it alone, so that make ends with its exit code.
-	@mkdir -p data; [ ! -t 0 ] || set -m; $(BIN)/inotify-bridge run -c examples/run.yaml
+	@# In the foreground of a terminal (its process group is proc(5)'s tpgid) the agent is a job of its own: Ctrl-C
+	@# reaches it alone, so that make ends with its exit code. Ctrl-Z stops make with it, and `fg` continues both.
+	@mkdir -p data; read -r _ _ _ _ group _ _ foreground _ </proc/self/stat; \
+	[ "$$group" -ne "$$foreground" ] || set -m; \
+	$(BIN)/inotify-bridge run -c examples/run.yaml; status=$$?; \
+	while [ $$status -gt 128 ] && [ "$$(kill -l $$status)" = TSTP ]; do \
+		set +m; kill -TSTP 0; set -m; fg >/dev/null; status=$$?; \
+	done; exit $$status
 
 .PHONY: test
 test: $(DEV_STAMP) ## the whole suite, with real brokers (ARGS="-k name" for a part)
 	@$(BIN)/python -m tests.brokers kafka fetch || [ -z "$$CI" ]
-	@$(BIN)/python -m pytest $(ARGS) </dev/null
+	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) </dev/null
 
 .PHONY: check
 check: $(DEV_STAMP) ## lint, format, types, import rule

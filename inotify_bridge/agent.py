@@ -25,8 +25,9 @@ from typing import TypeAlias
 from prometheus_client import CollectorRegistry
 
 from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
+from inotify_bridge.config.token import read_token
 from inotify_bridge.epochs import watched
-from inotify_bridge.errors import BridgeError, EpochEnded, StoreError
+from inotify_bridge.errors import BridgeError, ConfigError, EpochEnded, StoreError
 from inotify_bridge.group import Group, MakeSink, context_of
 from inotify_bridge.metrics import Metrics, register_process_metrics
 from inotify_bridge.operator_signals import OperatorSignals
@@ -79,6 +80,7 @@ class Agent:
         self._make_sink = make_sink or sink_of
         self._dead: list[tuple[Group, str, BaseException]] = []
         self._leaving: list[Group] = []
+        self._hurried = False
         self._lock = threading.Lock()
         self._lock_file: DirectoryLock | None = None
         self._news = threading.Event()
@@ -89,7 +91,7 @@ class Agent:
         self.metrics.follow_limits(_queue_limit, _watch_limit)
         self.view = StatusView(self.groups, lambda: self.config, path)
         self.taps = Taps()
-        self.signals = OperatorSignals(self.groups, self.taps)
+        self.signals = OperatorSignals(self.groups, self._names, self.taps)
         self.web: WebServer | None = None
         if http:
             register_process_metrics(self.registry)
@@ -123,7 +125,7 @@ class Agent:
         try:
             if self.web is not None:
                 self.web.start()
-            for name in [group.name for group in self.config.watch_groups]:
+            for name in self._names():
                 self._start_or_wait(name)
         except BaseException:
             self.stop(0.0)
@@ -132,6 +134,9 @@ class Agent:
         gc.freeze()
         gc.set_threshold(*GARBAGE)
         self._supervisor.start()
+
+    def _names(self) -> list[str]:
+        return [group.name for group in self.config.watch_groups]
 
     def _start_or_wait(self, name: str) -> None:
         """Where the disk is full or broken, the group starts when it is mended; all else goes on."""
@@ -143,7 +148,7 @@ class Agent:
             self._died(self.groups[name], "start", error)
 
     def _start_group(self, config: Config, name: str) -> None:
-        wanted = _group_of(config, name)
+        wanted = config.group(name)
         group = Group(
             wanted,
             config,
@@ -236,11 +241,12 @@ class Agent:
         self._add(config, added)
         self.config = config
         for name in changed:
-            self._change(self.groups[name], config)
+            if not self._hurried:  # else the agent is about to end: the next start goes on in the new way
+                self._change(self.groups[name], config)
         for group in removed:
             self.taps.end("the group is no longer configured", group.config.name)
         self._leaving = removed
-        self._stop_groups(removed)
+        self._stop_groups(removed, 0.0 if self._hurried else None)
         self._leaving = []
         self.metrics.configure(*_labels(config))
         self.metrics.reloaded(True, time.time())
@@ -253,7 +259,12 @@ class Agent:
         )
 
     def hurry(self) -> None:
-        """Interrupt the drain of groups that a reload is removing. From any thread."""
+        """
+        The agent is about to end: a reload waits for no sink of what it removes or changes. From any thread.
+        """
+        self._hurried = True
+        for group in list(self.groups.values()):
+            group.hurry()
         for group in self._leaving:
             group.abort()
 
@@ -276,7 +287,7 @@ class Agent:
             raise
 
     def _change(self, group: Group, config: Config) -> None:
-        wanted = _group_of(config, group.config.name)
+        wanted = config.group(group.config.name)
         # It has the new configuration, and told the supervisor, which tries until it runs.
         with contextlib.suppress(Exception):
             group.reconfigure(wanted, config)
@@ -327,12 +338,9 @@ class Agent:
         http = self.config.http
         if http.admin_token_file is not None:
             try:
-                return Path(http.admin_token_file).read_text(encoding="utf-8").strip() or None
-            except OSError as error:
+                return read_token(Path(http.admin_token_file))
+            except ConfigError as error:
                 _log.warning("the admin token cannot be read: %s", error)
-                return None
-            except UnicodeDecodeError:  # which would quote what stands there
-                _log.warning("the admin token cannot be read: %s is not UTF-8", http.admin_token_file)
                 return None
         return http.admin_token.get_secret_value() if http.admin_token is not None else None
 
@@ -366,10 +374,6 @@ def _together(step: Callable[[Group], object], groups: Sequence[Group]) -> None:
 def _labels(config: Config) -> tuple[list[str], list[tuple[str, str]]]:
     groups = [group.name for group in config.watch_groups]
     return groups, [(group.name, sink) for group in config.watch_groups for sink in group.sinks]
-
-
-def _group_of(config: Config, name: str) -> WatchGroup:
-    return next(group for group in config.watch_groups if group.name == name)
 
 
 def _insecure(options: object) -> bool:

@@ -12,7 +12,8 @@ import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Future, wait
-from typing import TypeVar
+from functools import partial
+from typing import TypeAlias, TypeVar
 
 from inotify_bridge.books import Books
 from inotify_bridge.capture.notifier import Inbox
@@ -27,6 +28,9 @@ from inotify_bridge.outbox.store import BEYOND_RETRY, Position
 from inotify_bridge.sinks.base import Message, Outcome
 
 T = TypeVar("T")
+
+Rewind: TypeAlias = Callable[[Position, Callable[[], None]], bool]
+"""See `outbox.relay.Relay.rewind`."""
 
 ANSWER_SECONDS = 30.0
 """How long anybody waits for the recorder."""
@@ -92,7 +96,8 @@ class Desk:
         def act() -> None:
             if not self._store.takes_parked():
                 raise UnavailableError(
-                    f"{self._store.parked_bytes} bytes of parked messages wait already",
+                    f"{self._store.parked_bytes} bytes of parked messages wait already, as many as "
+                    "state.max_bytes allows",
                     "end what the sink refuses them for, then `inotify-bridge parked retry` or `parked drop`",
                 )
             if self._store.park(
@@ -162,7 +167,7 @@ class Desk:
 
         return self._ask(act)
 
-    def replay(self, sequence: int, rewind: Mapping[str, Callable[[Position], bool]]) -> Position:
+    def replay(self, sequence: int, rewind: Mapping[str, Rewind]) -> Position:
         """
         Have messages of the present epoch sent again.
 
@@ -192,8 +197,7 @@ class Desk:
                 )
             before = Position(end.epoch, sequence - 1)
             for sink, again in rewind.items():
-                if again(before):
-                    self._books.rewind(sink, before)
+                again(before, partial(self._books.rewind, sink, before))
             return Position(end.epoch, sequence)
 
         return self._ask(act)

@@ -23,6 +23,7 @@ from inotify_bridge.wiring import identity_of
 _WORDS: Final = {
     "missing": "the state database is gone",
     "corrupt": "the state database was damaged",
+    "note_missing": "the note beside the state database is gone: nothing says how far that had come",
     "restored": "the state database is another file than before: restored from a backup, or moved here",
     "rolled_back": "the state database is older than what was published: restored from a backup",
     "sink_ahead": "a sink holds messages that the state database does not know: restored from a backup",

@@ -6,7 +6,8 @@ Every error that a person may see.
     ├── ConfigError                 exit 78   the configuration is wrong (EX_CONFIG)
     ├── UnavailableError            exit 69   a service that is needed is not there (EX_UNAVAILABLE)
     │   └── SinkUnavailable                   not connected now: the relay backs off and connects again
-    │       └── SinkMisconfigured             an operator has to act, retrying alone will hardly help
+    │       ├── SinkMisconfigured             an operator has to act, retrying alone will hardly help
+    │       └── SinkGone                      it cannot come back while this process lives
     ├── StoreError                            the state database cannot be used
     └── EpochEnded                            the stream begins a new epoch
 
@@ -72,6 +73,10 @@ class SinkUnavailable(UnavailableError):
 
 class SinkMisconfigured(SinkUnavailable):
     """The sink answered and refused: wrong password, missing exchange or topic, certificate not trusted."""
+
+
+class SinkGone(SinkUnavailable):
+    """The sink cannot come back while this process lives: a stop drains nothing to it."""
 
 
 class StoreError(BridgeError):

@@ -20,19 +20,20 @@ from inotify_bridge.config.model import Config, SinkEntry, WatchGroup
 from inotify_bridge.epochs import begin_epoch, keep_subject, open_store, set_sinks
 from inotify_bridge.errors import EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
+from inotify_bridge.outbox.comparison import Comparison
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.relay_ports import Guards
 from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.relays import Relays
 from inotify_bridge.reload import goes_on, sinks_to_end, subject_of
 from inotify_bridge.signalled import Signalled
-from inotify_bridge.sinks.base import Message, Outcome, Sink, SinkContext
-from inotify_bridge.threads import Threads, build_threads
+from inotify_bridge.sinks.base import Message, Outcome, Remembering, Sink, SinkContext
+from inotify_bridge.threads import JOIN_SECONDS, Threads, build_threads
 from inotify_bridge.wiring import context_of as context_of
 
 RESTARTS = 3
 """Times within ten minutes of each other that a group is restarted after a thread of it died."""
 
-_JOIN = 5.0
 _GLANCE = 0.05
 _HEALTHY = 600.0
 _STORE_PAUSE = 1.0
@@ -70,7 +71,7 @@ class Group(Signalled):
         self.taken_over: StoreError | None = None
         self.stopping = False
         self.trouble: BaseException | None = None
-        self.relays: dict[str, Relay] = {}
+        self._relays = Relays()
         self.tapped: Callable[[list[Message]], None] = lambda _: None
         """Called with what was committed, on the recorder's thread; must return at once."""
         self.whole = whole
@@ -84,6 +85,7 @@ class Group(Signalled):
         self._reason_due: Reason | None = None
         self._unsettled = False
         self._store: Store | None = None
+        self._comparison = Comparison()
         self._threads: Threads | None = None
 
     # -- start and stop
@@ -122,6 +124,7 @@ class Group(Signalled):
     def _open_store(self, damaged: bool) -> Reason:
         self._store, reason = open_store(self.whole, self.config, self._metrics, damaged)
         self._unsettled = False
+        self._comparison = Comparison(self.store.end if reason == "restart" else None)
         if self._threads is not None:  # what comes now is not the fault of the store that was
             self._threads.recorder.failure, self._reason_due = None, _anew(reason)
         return reason
@@ -134,28 +137,34 @@ class Group(Signalled):
         return self._all_metrics.group(self.config.name)
 
     def _start_relays(self) -> None:
-        for name in self.config.sinks:
-            if name not in self.relays:
-                self._start_relay(name)
+        sinks = {
+            name: self._make_sink(self.whole.sink(name), context_of(self.whole, self.config.name, name))
+            for name in self.config.sinks
+            if name not in self.relays
+        }
+        self._comparison.expect(name for name, sink in sinks.items() if isinstance(sink, Remembering))
+        for name, sink in sinks.items():
+            self._start_relay(name, sink)
 
-    def _start_relay(self, name: str) -> None:
-        entry, store = self.whole.sink(name), self.store
-        context = context_of(self.whole, self.config.name, name)
+    def _start_relay(self, name: str, sink: Sink) -> None:
+        store = self.store
         relay = Relay(
             name=name,
             group=self.config.name,
-            sink=self._make_sink(entry, context),
+            sink=sink,
             open_reader=store.reader,
             position=store.watermark(name),
             recorder=self,
             observer=self._all_metrics.relay(self.config.name, name),
             failed=lambda error: self._relay_failed(name, error),
             guards=Guards(
-                store.check_ours, lambda: self.store.end, lambda epoch: self._sink_ahead(name, relay, epoch)
+                store.check_ours,
+                lambda: self.store.end,
+                lambda epoch: self._sink_ahead(name, relay, epoch),
+                self._comparison,
             ),
         )
-        self.relays = {**self.relays, name: relay}  # others may be looking at those there are
-        relay.start()
+        self._relays.start(name, relay)
 
     def _build_threads(self) -> None:
         self._threads = build_threads(
@@ -186,16 +195,8 @@ class Group(Signalled):
         with self._lifecycle:  # who is changing the threads comes to an end
             threads = self._threads
         if threads is not None:
-            self._read_all(threads, deadline)
-
-    def _read_all(self, threads: Threads, deadline: float) -> None:
-        if threads.notifier.alive:
-            barrier, end = threads.notifier.barrier(), min(deadline, time.monotonic() + _JOIN)
-            # A recorder that was interrupted passes none.
-            while threads.recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
-                pass
-        threads.notifier.stop(_JOIN)
-        self._metrics.notifier_up(False)
+            threads.stop_reading(deadline)
+            self._metrics.notifier_up(False)
 
     def stop_recording(self, deadline: float) -> None:
         """Record what was read and say ``stream.stopped``; `deadline` in monotonic seconds."""
@@ -203,18 +204,15 @@ class Group(Signalled):
             return
         recorder = self._threads.recorder
         recorder.finish(deadline)
-        if not recorder.join(max(0.0, deadline - time.monotonic()) + _JOIN):
+        if not recorder.join(max(0.0, deadline - time.monotonic()) + JOIN_SECONDS):
             recorder.interrupt()
-            recorder.join(_JOIN)
+            recorder.join(JOIN_SECONDS)
 
     def stop_relaying(self, deadline: float) -> None:
         """Deliver what is recorded, until `deadline` in monotonic seconds, and close everything."""
         if self._threads is not None and not self._threads.recorder.alive:
             self._threads.recorder.desk.leave_unattended()
-        for relay in self.relays.values():
-            relay.stop(deadline)
-        for relay in self.relays.values():
-            relay.join()
+        self._relays.stop(deadline)
         try:
             if self._threads is not None and not self._threads.recorder.alive:
                 # What is not written down now is sent again; a store that failed has been told of.
@@ -228,10 +226,13 @@ class Group(Signalled):
 
     def abort(self) -> None:
         """Interrupt a drain."""
-        for relay in self.relays.values():
-            relay.abort()
+        self._relays.abort()
         if self._threads is not None:
             self._threads.recorder.interrupt()
+
+    def hurry(self) -> None:
+        """A reload, or a restart, waits for no sink that it ends."""
+        self._relays.hurry()
 
     def reconfigure(self, config: WatchGroup, whole: Config) -> None:
         """
@@ -251,7 +252,7 @@ class Group(Signalled):
             if self._threads is None:
                 return  # it begins with this
             self._unsettled = True
-            self._pause(_JOIN)
+            self._pause(JOIN_SECONDS)
             self.store.max_bytes = whole.state.max_bytes
             set_sinks(self.store, config)
             anew = not goes_on(self.store.subject, subject_of(whole, config))
@@ -298,12 +299,13 @@ class Group(Signalled):
         """
         old = self._present_threads()
         deadline = time.monotonic() + timeout
-        self._read_all(old, deadline)
+        old.stop_reading(deadline)
+        self._metrics.notifier_up(False)
         old.recorder.finish(deadline, stopped=False)
         while not old.recorder.join(_GLANCE):
             if self.stopping:
                 raise UnavailableError(f"group {self.config.name} is being stopped")
-            if time.monotonic() > deadline + _JOIN:
+            if time.monotonic() > deadline + JOIN_SECONDS:
                 old.recorder.interrupt()
                 break
         if not self._ended(old):
@@ -367,8 +369,7 @@ class Group(Signalled):
         if why == "replaced" and isinstance(error, StoreError):
             self.taken_over = error
             self._give_up(str(error))
-            for relay in self.relays.values():
-                relay.abort()
+            self._relays.abort()
             return
         time.sleep(_STORE_PAUSE)
         if not self._ended(old):
@@ -387,13 +388,10 @@ class Group(Signalled):
             old.recorder.failure = None  # what comes now needs no other epoch
             self._go_on("root")
 
-    def _end_relays(self, names: list[str], timeout: float = _JOIN) -> None:
-        ending = [self.relays[name] for name in names]
-        for relay in ending:
-            relay.stop(time.monotonic() + timeout)
-        for relay in ending:
-            relay.join()
-        self.relays = {name: relay for name, relay in self.relays.items() if name not in names}
+    def _end_relays(self, names: list[str], timeout: float = JOIN_SECONDS) -> None:
+        self._relays.end(names, timeout)
+        for name in names:
+            self._comparison.done(name)
 
     def _sink_ahead(self, name: str, relay: Relay, epoch: str) -> None:
         """
@@ -413,7 +411,7 @@ class Group(Signalled):
                 raise SinkUnavailable(error.message, error.hint) from error
 
     def _begin_later(self, epoch: str) -> None:
-        self._pause(_JOIN)
+        self._pause(JOIN_SECONDS)
         self.store.skip_all()
         end = self.store.end
         self._begin_epoch("sink_ahead", epoch)
@@ -434,7 +432,7 @@ class Group(Signalled):
 
     def _ended(self, old: Threads) -> bool:
         """Close what ended threads used; one that hangs cannot be replaced: two would write one store."""
-        if not old.notifier.stop(_JOIN) or not old.recorder.join(_JOIN):
+        if not old.notifier.stop(JOIN_SECONDS) or not old.recorder.join(JOIN_SECONDS):
             self._give_up("a thread hangs and cannot be replaced")
             return False
         old.inotify.close()

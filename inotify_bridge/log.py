@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import select
 import sys
 import time
 import unicodedata
@@ -20,6 +21,9 @@ Level = Literal["debug", "info", "warning", "error"]
 Format = Literal["auto", "console", "json"]
 
 _ROOT: Final = "inotify_bridge"
+_ROOM_SECONDS: Final = 1.0
+"""How long a line waits for a stream that takes nothing. Every thread that logs waits with it."""
+
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -63,7 +67,35 @@ def configure(level: Level = "info", format: Format = "auto", stream: TextIO | N
 
 
 class _Handler(logging.StreamHandler[TextIO]):
-    """Writes to a stream; one that is closed or full must not stop the agent, nor print a traceback."""
+    """
+    Writes to a stream; one that is closed or full must not stop the agent, nor print a traceback.
+
+    Lines that a terminal (Ctrl-S) or a pipe does not take are dropped, and counted in a line of their own
+    when it takes some again.
+    """
+
+    def __init__(self, stream: TextIO) -> None:
+        super().__init__(stream)
+        self._dropped = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if not self._has_room():
+            self._dropped += 1
+            return
+        dropped, self._dropped = self._dropped, 0
+        if dropped:
+            words = "%d lines of the log were dropped: nobody took them"
+            super().emit(logging.LogRecord(_ROOT, logging.WARNING, "", 0, words, (dropped,), None))
+        super().emit(record)
+
+    def _has_room(self) -> bool:
+        """Whether a line can be written at once, or soon. True where that cannot be asked."""
+        try:
+            poll = select.poll()
+            poll.register(self.stream.fileno(), select.POLLOUT)
+            return bool(poll.poll(0 if self._dropped else _ROOM_SECONDS * 1000))
+        except (OSError, ValueError):  # no descriptor, or closed
+            return True
 
     def handleError(self, record: logging.LogRecord) -> None:
         error = sys.exc_info()[1]

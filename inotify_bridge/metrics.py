@@ -36,7 +36,7 @@ PAIR: Final = ("watch_group", "sink")
 
 # fmt: off
 EVENT_TYPES: Final = (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values())
-EPOCH_REASONS: Final = ("new", "missing", "corrupt", "restored", "rolled_back", "sink_ahead", "changed", "root", "requested")
+EPOCH_REASONS: Final = ("new", "missing", "corrupt", "note_missing", "restored", "rolled_back", "sink_ahead", "changed", "root", "requested")
 RESYNC_REASONS: Final = ("start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal")
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RESYNC_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)

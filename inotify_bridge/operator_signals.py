@@ -7,7 +7,7 @@ import stat
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import Final
 
 from inotify_bridge.errors import UnavailableError
@@ -31,19 +31,23 @@ class OperatorSignals:
 
     Args:
         groups: those that run, by name; changed by the agent.
+        configured: the names of all groups, also of those that have not begun yet.
         taps: what every recorder feeds.
     """
 
-    def __init__(self, groups: Mapping[str, Group], taps: Taps) -> None:
+    def __init__(
+        self, groups: Mapping[str, Group], configured: Callable[[], Sequence[str]], taps: Taps
+    ) -> None:
         self.reload_file: Callable[[], None] | None = None
         """Has the configuration file read again, on the thread that may do so; None: there is none."""
         self._running = groups
+        self._configured = configured
         self._snapshots: defaultdict[str, threading.Lock] = defaultdict(threading.Lock)
         self._taps = taps
 
     def groups(self) -> Sequence[str]:
         """See `web.signals.Operator`, as for all the rest."""
-        return list(self._running)
+        return self._configured()
 
     def reload(self) -> None:
         if self.reload_file is None:
@@ -73,7 +77,7 @@ class OperatorSignals:
     def barrier(self, group: str, timeout: float, sink: str | None, gone: Callable[[], bool]) -> Position:
         deadline = time.monotonic() + timeout
         found = self._group(group, sink)
-        passed = found.barrier(timeout)
+        passed = found.barrier(timeout, gone)
         while sink is not None:
             relay = found.relays.get(sink)
             if gone() or relay is None or self._running.get(group) is not found:
@@ -109,17 +113,17 @@ class OperatorSignals:
         self._taps.remove(tap)
 
     def _group(self, name: str, sink: str | None = None) -> Group:
-        found = self._running.get(name)
-        if found is None:
-            raise NotThere(f"no watch group '{name}'", _one_of(self._running))
+        found, configured = self._running.get(name), self._configured()
+        if found is None and name not in configured:
+            raise NotThere(f"no watch group '{name}'", _one_of(configured))
+        if found is None or not found.started:
+            raise UnavailableError(f"group {name} does not run yet, or not any more", "try again")
         if sink is not None and sink not in found.relays:
             raise NotThere(f"group {name} has no sink '{sink}'", _one_of(found.relays))
-        if not found.started:
-            raise UnavailableError(f"group {name} is starting", "try again")
         return found
 
 
-def _one_of(names: Mapping[str, object]) -> str:
+def _one_of(names: Collection[str]) -> str:
     return f"one of {', '.join(sorted(names))}" if names else "there is none"
 
 

@@ -58,11 +58,10 @@ def _fixed(old: Config, new: Config) -> Iterator[str]:
 
 def _missing(old: Config, new: Config) -> Iterator[str]:
     """New paths of groups that run, where nothing is: a slip would empty every replica."""
+    known = {group.name: {root.path for root in group.roots} for group in old.watch_groups}
     for group in new.watch_groups:
-        before = group_of(old, group.name)
-        known = {root.path for root in before.roots} if before is not None else set()
-        for root in group.roots:
-            if before is not None and root.path not in known and not _is_there(root.path):
+        for root in group.roots if group.name in known else ():
+            if root.path not in known[group.name] and not _is_there(root.path):
                 yield f"{encode_name(root.path)} (paths of group {group.name})"
 
 
@@ -76,17 +75,11 @@ def _is_there(path: bytes) -> bool:
     return True
 
 
-def group_of(config: Config, name: str) -> WatchGroup | None:
-    """The group of this name."""
-    return next((group for group in config.watch_groups if group.name == name), None)
-
-
 def is_changed(old: Config, new: Config, name: str) -> bool:
     """Whether a group that both have runs in another way under the new one."""
 
     def manner(config: Config) -> object:
-        group = group_of(config, name)
-        assert group is not None
+        group = config.group(name)
         sinks = [config.sink(sink) for sink in group.sinks]
         return group, sinks, config.capture, config.state, config.events
 

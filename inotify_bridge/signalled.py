@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Mapping
 
 from inotify_bridge.config.model import WatchGroup
 from inotify_bridge.errors import ConfigError, StoreError, UnavailableError
@@ -10,6 +11,7 @@ from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.store import Position, Store
 from inotify_bridge.recorder import Recorder
+from inotify_bridge.relays import Relays
 from inotify_bridge.threads import Threads
 
 HANGING = 60.0
@@ -26,13 +28,13 @@ class Signalled:
     """
 
     config: WatchGroup
-    relays: dict[str, Relay]
     failure: str
     """Why the group is given up; empty: it is not."""
     stopping: bool
     """Whether it is being ended for good."""
     trouble: BaseException | None
     """Why its threads, which have ended, could not be begun anew yet."""
+    _relays: Relays
     _threads: Threads | None
     _store: Store | None
     _at_rest = False
@@ -44,6 +46,11 @@ class Signalled:
         """The group's store, once it was started."""
         assert self._store is not None
         return self._store
+
+    @property
+    def relays(self) -> Mapping[str, Relay]:
+        """Those that run, by the names of their sinks."""
+        return self._relays.present
 
     @property
     def started(self) -> bool:
@@ -61,10 +68,12 @@ class Signalled:
         if self._threads is not None:
             self._threads.recorder.resync(path)
 
-    def barrier(self, timeout: float) -> Position:
+    def barrier(self, timeout: float, gone: Callable[[], bool] = lambda: False) -> Position:
         """
         Wait until everything whose system call has returned is in the journal.
 
+        Args:
+            gone: whether nobody waits for the answer any more.
         Raises:
             UnavailableError: it was not within `timeout` seconds, or the recorder has ended before it was.
         """
@@ -77,7 +86,7 @@ class Signalled:
                 break
             if not alive:
                 raise UnavailableError(f"group {self.config.name}: the recorder ended before the barrier")
-            if late:
+            if late or gone():
                 raise UnavailableError(
                     f"group {self.config.name}: the barrier did not pass within {timeout:g} s"
                 )

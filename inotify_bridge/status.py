@@ -25,7 +25,11 @@ from inotify_bridge.web.view import (
     UncoveredStatus,
 )
 
+SILENT_SECONDS = 5.0
+"""How long a sink may say nothing before that is told: a broker at work takes a fraction of it."""
+
 _UNCOVERED_SHOWN = 100
+_PARKED_SHARE = 0.5
 
 
 class StatusView:
@@ -235,10 +239,26 @@ def _words(group: Group) -> list[str]:
         )
     if group.recorder.books.blocked:
         words.append("the journal is full: reading waits until the slowest sink takes messages")
+    parked, limit = group.store.parked_bytes, group.store.max_bytes
+    if parked > limit * _PARKED_SHARE:
+        words.append(
+            f"parked messages take {parked} of {limit} bytes (state.max_bytes), and nothing goes to a sink "
+            "that refuses one more: `inotify-bridge parked list`, then `parked retry` or `parked drop`"
+        )
     if group.recorder.books.trouble:
         words.append(group.recorder.books.trouble)
     words.extend(group.recorder.books.unwritten)
-    words.extend(
-        f"sink {name}: {relay.status.error}" for name, relay in group.relays.items() if relay.status.error
-    )
+    for name, relay in group.relays.items():
+        if said := relay.status.error or _silent(relay.status, group.lag(name)):
+            words.append(f"sink {name}: {said}")
     return words
+
+
+def _silent(relay: RelayStatus, lag: int) -> str:
+    """That a sink has not answered for a while, long before it counts as a failure; empty: it has."""
+    seconds = 0.0 if relay.asked_at is None else time.monotonic() - relay.asked_at
+    if seconds < SILENT_SECONDS:
+        return ""
+    if relay.inflight:
+        return f"{relay.inflight} messages were sent and are not confirmed for {seconds:.0f} s; {lag} wait"
+    return f"it does not answer to the connection for {seconds:.0f} s; {lag} messages wait"

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from inotify_bridge.capture.filesystem import KernelFileSystem
 from inotify_bridge.capture.inotify import Inotify
@@ -17,6 +18,11 @@ from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
 from inotify_bridge.wiring import cpu_seconds, instance, options_of, roots_of, stream_of
 
+JOIN_SECONDS: Final = 5.0
+"""How long a thread is waited for."""
+
+_GLANCE: Final = 0.05
+
 
 class Threads(NamedTuple):
     """Neither is started by being made."""
@@ -24,6 +30,17 @@ class Threads(NamedTuple):
     inotify: Inotify
     notifier: Notifier
     recorder: Recorder
+
+    def stop_reading(self, deadline: float) -> None:
+        """
+        What happened until now is read, as far as `deadline` in monotonic seconds allows; the notifier ends.
+        """
+        if self.notifier.alive:
+            barrier, end = self.notifier.barrier(), min(deadline, time.monotonic() + JOIN_SECONDS)
+            # A recorder that was interrupted passes none.
+            while self.recorder.alive and time.monotonic() < end and not barrier.passed.wait(_GLANCE):
+                pass
+        self.notifier.stop(JOIN_SECONDS)
 
 
 def build_threads(

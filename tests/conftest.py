@@ -7,7 +7,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TextIO, TypeVar
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -91,31 +91,55 @@ def _shared_brokers_run() -> Iterator[None]:
         broker.start()
 
 
-@pytest.fixture
-def exclusive() -> Iterator[Callable[[int], None]]:
+@pytest.fixture(autouse=True)
+def _machine(request: pytest.FixtureRequest) -> Iterator[TextIO]:
     """
-    Hold the machine-wide lock of tests that depend on ``fs.inotify.max_queued_events``: it has no namespace.
+    The lock file of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it is alone.
+    """
+    directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
+    path = directory / "inotify-bridge-tests.lock"
+    # One that another user left can be locked, not written.
+    with path.open("a+" if os.access(path, os.W_OK) or not path.exists() else "r") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX if "exclusive" in request.fixturenames else fcntl.LOCK_SH)
+        yield lock
+
+
+@pytest.fixture
+def exclusive(_machine: TextIO) -> Iterator[Callable[[int], None]]:
+    """
+    For tests that depend on ``fs.inotify.max_queued_events``: no other test runs meanwhile.
 
     Gives a function that sets the limit (events; counts for inotify instances made afterwards). The value
     found is put back at the end; by the next holder where this one is killed, from the lock file.
     """
-    directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
-    with (directory / "inotify-bridge-tests.lock").open("a+") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        lock.seek(0)
-        before = lock.read() or _QUEUE_LIMIT.read_text()
-        lock.truncate(0)
-        lock.write(before)
-        lock.flush()
-        yield _set_queue_limit
-        if _QUEUE_LIMIT.read_text() != before:
-            _QUEUE_LIMIT.write_text(before)
-        lock.truncate(0)
+    if not _machine.writable():
+        _unavailable(f"{_machine.name} is of another user")
+    _machine.seek(0)
+    before = _machine.read() or _QUEUE_LIMIT.read_text()
+    _machine.truncate(0)
+    _machine.write(before)
+    _machine.flush()
+    yield _set_queue_limit
+    if _QUEUE_LIMIT.read_text() != before:
+        _QUEUE_LIMIT.write_text(before)
+    _machine.truncate(0)
 
 
 def pytest_configure() -> None:
     """SIGTERM ends the run as Ctrl-C does: the fixtures still end what they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """A job tells the one that started it which brokers it used."""
+    output: dict[str, Any] = getattr(session.config, "workeroutput", {})
+    output["used"] = sorted(_used)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """A job has ended: its brokers count for the whole."""
+    _used.update(getattr(node, "workeroutput", {}).get("used", ()))
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

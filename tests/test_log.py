@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import logging
+import os
 import sys
 import unicodedata
 from collections.abc import Iterator
@@ -117,6 +119,25 @@ def test_a_closed_stream_stops_nothing(logger: logging.Logger, capsys: pytest.Ca
     stream.close()
     logger.info("hello")
     assert capsys.readouterr() == ("", "")
+
+
+def test_a_stream_that_takes_nothing_stops_nothing(logger: logging.Logger) -> None:
+    """Lines that nobody takes are dropped, and when they are taken again a line says how many were."""
+    read_end, write_end = os.pipe()
+    with open(read_end, "rb", buffering=0) as reader, open(write_end, "w") as stream:
+        log.configure("info", "console", stream)
+        os.set_blocking(write_end, False)
+        with contextlib.suppress(BlockingIOError):
+            while os.write(write_end, bytes(4096)):
+                pass
+        os.set_blocking(write_end, True)
+        for _ in range(3):
+            logger.info("lost")
+        assert reader.read(1 << 20) is not None
+        logger.info("found")
+        *_, told, found = reader.read(1 << 20).split(b"\n")[:-1]
+    assert b"WARNING 3 lines of the log were dropped" in told
+    assert found.endswith(b"found")
 
 
 @given(st.text())

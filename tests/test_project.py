@@ -19,7 +19,9 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inotify_bridge"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL_SOURCES = [
-    path for part in ("inotify_bridge", "tests", "benchmarks") for path in (ROOT / part).rglob("*.py")
+    path
+    for part in ("inotify_bridge", "tests", "benchmarks", "compat")
+    for path in (ROOT / part).rglob("*.py")
 ]
 
 # Who may import what of the project; the longest matching name counts. What stands here under no name is part
@@ -27,14 +29,15 @@ ALL_SOURCES = [
 IMPORT_RULE = {
     "errors": (),
     "units": ("errors",),
+    "durable": (),
     "capture": ("capture", "errors"),
     "events": ("events", "capture", "errors"),
-    "outbox": ("outbox", "capture.index", "capture.change", "capture.port", "errors"),
+    "outbox": ("outbox", "durable", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "outbox.relay_ports": ("outbox", "sinks.base"),
-    "sinks": ("sinks", "errors", "units"),
+    "sinks": ("sinks", "durable", "errors", "units"),
     "subscribe": ("subscribe", "events", "errors"),
-    "pyinotify": ("capture",),
+    "pyinotify": ("pyinotify", "capture.inotify", "capture.constants"),
     "metrics": ("metrics", "metric_series", "capture.constants", "events.event", "sinks.base", "errors"),
     "metric_series": ("metric_series",),
 }

@@ -58,6 +58,28 @@ def records(data: bytes) -> list[Record]:
     return found
 
 
+def create(flags: int) -> int:
+    """A new instance's descriptor, with `flags` of inotify_init1(2). Raises OSError."""
+    return _checked(_libc.inotify_init1(flags), "inotify_init1")
+
+
+def add_watch(fd: int, path: bytes, mask: int) -> int:
+    """Watch `path` with the instance `fd`; the same inode gives the same number. Raises OSError."""
+    return _checked(_libc.inotify_add_watch(fd, path, mask), "inotify_add_watch")
+
+
+def remove_watch(fd: int, wd: int) -> None:
+    """End a watch of the instance `fd`. Raises OSError: EINVAL where there is none of that number."""
+    _checked(_libc.inotify_rm_watch(fd, wd), "inotify_rm_watch")
+
+
+def pending(fd: int) -> int:
+    """Bytes waiting in the kernel's queue of the instance `fd` (FIONREAD)."""
+    waiting = array.array("i", [0])
+    fcntl.ioctl(fd, termios.FIONREAD, waiting)
+    return waiting[0]
+
+
 class Inotify:
     """
     One inotify instance. Its methods may be called from any thread, `read` from one at a time.
@@ -67,23 +89,24 @@ class Inotify:
     """
 
     def __init__(self) -> None:
-        self.fd = _checked(_libc.inotify_init1(os.O_NONBLOCK | os.O_CLOEXEC), "inotify_init1")
+        self.fd = create(os.O_NONBLOCK | os.O_CLOEXEC)
         self._buffer = memoryview(bytearray(READ_SIZE))
 
     def add_watch(self, path: bytes, mask: int) -> int:
         """Watch `path`; the same inode gives the same number. Raises OSError."""
-        return _checked(_libc.inotify_add_watch(self.fd, path, mask), "inotify_add_watch")
+        return add_watch(self.fd, path, mask)
 
     def remove_watch(self, wd: int) -> None:
         """End a watch. One that the kernel has ended already is no error."""
-        if _libc.inotify_rm_watch(self.fd, wd) < 0 and (code := ctypes.get_errno()) != errno.EINVAL:
-            raise OSError(code, os.strerror(code), "inotify_rm_watch")
+        try:
+            remove_watch(self.fd, wd)
+        except OSError as error:
+            if error.errno != errno.EINVAL:
+                raise
 
     def pending(self) -> int:
         """Bytes waiting in the kernel's queue (FIONREAD)."""
-        waiting = array.array("i", [0])
-        fcntl.ioctl(self.fd, termios.FIONREAD, waiting)
-        return waiting[0]
+        return pending(self.fd)
 
     def read(self) -> bytes:
         """Everything that is there, at most `READ_SIZE` bytes; empty where nothing is."""

@@ -60,7 +60,7 @@ def ask(
         BridgeError: it refused.
     """
     asked = connection(target.url, timeout)
-    with contextlib.closing(asked), _explained(target.url):
+    with contextlib.closing(asked), explained(target.url):
         response = _answer(asked, target, method, path, query)
         content = _object(response.read(ANSWER_LIMIT))
     if content is None:
@@ -79,10 +79,10 @@ def lines_of(target: Target, path: str, query: Mapping[str, object], timeout: fl
     """
     asked = connection(target.url, timeout)
     with contextlib.closing(asked):
-        with _explained(target.url):
+        with explained(target.url):
             response = _answer(asked, target, "GET", path, query)
         while True:
-            with _explained(target.url):
+            with explained(target.url):
                 line = response.readline(_LINE_LIMIT)
             if not line:
                 return
@@ -106,7 +106,8 @@ def _answer(
 
 
 @contextlib.contextmanager
-def _explained(url: str) -> Iterator[None]:
+def explained(url: str) -> Iterator[None]:
+    """What fails between us and the agent at `url`, in words. Raises: UnavailableError."""
     try:
         yield
     except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name no DNS can hold

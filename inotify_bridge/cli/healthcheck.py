@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 
 import click
 
-from inotify_bridge.cli.connection import Target, connection
+from inotify_bridge.cli.connection import Target, connection, explained
 from inotify_bridge.cli.options import target_options
-from inotify_bridge.errors import BridgeError, UnavailableError
+from inotify_bridge.errors import BridgeError
 
 _TIMEOUT_SECONDS = 5.0
 _SHOWN_CHARACTERS = 300
@@ -44,15 +45,8 @@ def command(target: Target, probe: str) -> None:
 def _get(target: Target, path: str) -> tuple[int, str]:
     """Status and first line of a GET. The agent asks no token of probes, but what stands before it may."""
     asked = connection(target.url, _TIMEOUT_SECONDS)
-    try:
+    with contextlib.closing(asked), explained(target.url):
         asked.request("GET", path, headers=target.headers(path))
         response = asked.getresponse()
         body = response.read(_SHOWN_CHARACTERS).decode("utf-8", "replace")
-    except (OSError, http.client.HTTPException, UnicodeError) as error:  # the last: a name no DNS can hold
-        reason = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise UnavailableError(
-            f"no agent answers at {target.url}: {reason}", "is it running, and is this its http.listen?"
-        ) from error
-    finally:
-        asked.close()
     return response.status, body.strip().partition("\n")[0]

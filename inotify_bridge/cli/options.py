@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 import click
 from click.core import ParameterSource
 
-from inotify_bridge.errors import UsageError
+from inotify_bridge.errors import ConfigError, UsageError
 
 if TYPE_CHECKING:
     from inotify_bridge.cli.connection import Target
@@ -98,7 +98,7 @@ def find_target(url: str | None, token_file: Path | None, config_file: str | Non
     }
     if said["config_file"] and not said["url"]:
         url = None
-    token = read_token(token_file) if token_file else None
+    token = _read(token_file, "--token-file") if token_file else None
     if config_file is None or (url is not None and not said["config_file"]):
         return Target(DEFAULT_URL if url is None else url, token)
     from inotify_bridge.config.file import load_http
@@ -131,24 +131,15 @@ def _address(http: Http, file: str) -> str:
 
 def _token(http: Http) -> str | None:
     if http.admin_token_file is not None:
-        return read_token(Path(http.admin_token_file), "http.admin_token_file")
+        return _read(Path(http.admin_token_file), "http.admin_token_file")
     return http.admin_token.get_secret_value() if http.admin_token is not None else None
 
 
-def read_token(path: Path, where: str = "--token-file") -> str:
-    """
-    The bearer token of a file, without the white space around it.
+def _read(path: Path, where: str) -> str:
+    """The token of a file that `where` names. Raises: UsageError."""
+    from inotify_bridge.config.token import read_token
 
-    Args:
-        where: what named the file, for the errors.
-    Raises:
-        UsageError: it cannot be read, or holds no token.
-    """
     try:
-        token = path.read_text(encoding="ascii").strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        reason = exc.strerror if isinstance(exc, OSError) else "not ASCII text"
-        raise UsageError(f"{where} {path}: {reason}") from exc
-    if not token or not token.isprintable():
-        raise UsageError(f"{where} {path}: no token in it", "one line, the same as in http.admin_token_file")
-    return token
+        return read_token(path)
+    except ConfigError as error:
+        raise UsageError(f"{where} {error.message}", error.hint) from error

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import select
 import signal
 import threading
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Final
@@ -28,7 +30,8 @@ _log = logging.getLogger("inotify_bridge.agent")
 class Signals:
     """
     SIGTERM and SIGINT: the first drains, the second interrupts the drain. SIGHUP reloads, where `reload` is
-    given, unless it comes with the hang-up of the terminal that the process was started on: that ends it.
+    given, unless it comes with the hang-up of the terminal that the process was started on. That ends it, and
+    where the process is in the terminal's foreground no SIGHUP needs to come.
 
     Made and used on the main thread. It waits on a descriptor that the C handler writes to, because the
     kernel may give a signal to any thread, and a main thread that waits for a lock would not learn of it.
@@ -45,6 +48,7 @@ class Signals:
         self._by_keyboard = False
         self._ended = False
         self._hang_up = False
+        self._orphaned = False
         self._requests: list[Future[None]] = []
         self._requesting = threading.Lock()
         self._waited = False
@@ -56,6 +60,8 @@ class Signals:
         if reload is not None:
             self._terminal = Terminal()
             signal.signal(signal.SIGHUP, self._ask_reload)
+            # Continued by a shell (`fg`, `bg`): the terminal is looked at anew.
+            signal.signal(signal.SIGCONT, lambda *_: None)
 
     # Handlers only note: they may interrupt anything on this thread.
 
@@ -101,23 +107,33 @@ class Signals:
     def wait(self) -> None:
         """Serve reloads until a signal, or `wake`, says to stop."""
         while not self._stops and not self._ended:
-            self._sleep()
-            if self._hang_up:
-                self._hung_up()
-            if self._requests:
-                self._serve()
+            if not self._heed():
+                self._sleep()
         with self._requesting:
             self._waited = True
         for asked in self._requests:
             asked.set_exception(UnavailableError("the agent is stopping"))
 
-    def _hung_up(self) -> None:
-        if self._terminal is not None and self._terminal.has_just_gone():
-            _log.warning("the terminal has gone: ending")
-            self._ended = True
-        else:
+    def _heed(self) -> bool:
+        """Do what is asked for. Returns whether that was anything: meanwhile more may have been asked."""
+        signalled = self._hang_up
+        if signalled:
             self._hang_up = False
+        if self._has_lost_terminal(signalled):
+            self._orphaned = self._ended = True
+            _log.warning("the terminal has gone: ending")
+            return True
+        requested = bool(self._requests)
+        if signalled:
             self._reload_now()
+        if requested:
+            self._serve()
+        return signalled or requested
+
+    def _has_lost_terminal(self, signalled: bool) -> bool:
+        if self._terminal is None:
+            return False
+        return self._terminal.has_left_foreground() or (signalled and self._terminal.has_just_gone())
 
     def _serve(self) -> None:
         with self._requesting:
@@ -130,7 +146,7 @@ class Signals:
                 asked.set_exception(refused)
 
     def _reload_now(self) -> BridgeError | None:
-        """Reload. A signal to stop does not wait for brokers of groups that are removed."""
+        """Reload. A signal to stop does not wait for brokers of what is removed or changed."""
         if self._reload is None:
             return None
         reload, refused = self._reload, Future[BridgeError | None]()
@@ -152,13 +168,13 @@ class Signals:
 
     def stop(self, timeout: float | None = None) -> Undelivered:
         """
-        Stop the agent, see `Agent.stop`; another signal interrupts its drain. A drain that takes longer says
-        what it waits for.
+        Stop the agent, see `Agent.stop`; another signal interrupts its drain, and so does, seconds later, the
+        end of the terminal. A drain that takes longer says what it waits for.
         """
         served = self._stops
         left: list[Undelivered] = []
         done = threading.Event()
-        if self._hang_up and timeout is None:
+        if self._orphaned and timeout is None:
             timeout = min(HANG_UP_SECONDS, self._agent.config.shutdown_timeout)
 
         def drain() -> None:
@@ -170,13 +186,16 @@ class Signals:
 
         threading.Thread(target=drain, name="stop", daemon=True).start()
         told = False
+        latest = math.inf
         while not done.is_set():
-            rung = self._sleep(None if told else _PATIENCE)
-            if self._stops > served:
+            rung = self._sleep(_PATIENCE)
+            if latest == math.inf and self._has_lost_terminal(self._hang_up):
+                latest = time.monotonic() + HANG_UP_SECONDS
+            if self._stops > served or time.monotonic() >= latest:
                 served = self._stops
                 told = True
                 self._agent.abort()
-            elif not rung:
+            elif not rung and not told:
                 told = self._tell(self._agent.undelivered())
         return left[0] if left else {}
 

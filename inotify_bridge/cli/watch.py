@@ -188,15 +188,15 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
 
 def _when_nobody_reads(gone: threading.Event, end: Callable[[], None]) -> None:
     """
-    Set `gone` and call `end` when the reader of the pipe on stdout goes away, also while there is nothing
-    to print.
+    Set `gone` and call `end` when the reader of the pipe on stdout goes away, or its terminal closes, also
+    while there is nothing to print.
     """
-    if not stat.S_ISFIFO(os.fstat(1).st_mode):
+    if stat.S_ISREG(os.fstat(1).st_mode):
         return
 
     def wait() -> None:
         poll = select.poll()
-        poll.register(1, 0)  # POLLERR comes unasked: poll(2)
+        poll.register(1, 0)  # POLLERR and POLLHUP come unasked: poll(2)
         poll.poll()
         gone.set()
         end()

@@ -360,6 +360,13 @@ class Config(Section):
             raise ValueError("; ".join(found))
         return self
 
+    def group(self, name: str) -> WatchGroup:
+        """The watch group of this name. Raises: KeyError."""
+        for group in self.watch_groups:
+            if group.name == name:
+                return group
+        raise KeyError(name)
+
     def sink(self, name: str) -> SinkEntry:
         """The sink entry of this name. Raises: KeyError."""
         for entry in self.sinks:

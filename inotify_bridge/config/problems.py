@@ -26,6 +26,8 @@ _SECRET_KEY: Final = re.compile(
     r"pass(word|wd|phrase)?$|password|passwd|passphrase|secret|token|credential|sasl|url|uri|dsn",
     re.IGNORECASE,
 )
+_ADDRESS_KEY: Final = re.compile(r"listen|host|server|broker|address", re.IGNORECASE)
+_ADDRESS: Final = re.compile(r"(?:\[[0-9a-fA-F:.]*\]|[^\s:@]*)(?::[0-9]*)?")  # and nothing more
 _KEY: Final = re.compile(r"[\w.-]*")
 _KEY_LENGTH: Final = 60
 _USER: Final = re.compile(r"[^\s'\"]*:[^\s]*@")  # with its password, of whatever looks like an address
@@ -102,6 +104,8 @@ def shown(place: Place, value: object) -> str:
     if is_secret(place):
         return "***"
     text = value if isinstance(value, str) else json.dumps(value, default=str)
+    if _ADDRESS_KEY.search(str(place[-1])) and not _ADDRESS.fullmatch(text):
+        return "***"
     text = redacted(text)
     return f"'{text[:_VALUE_LENGTH]}…'" if len(text) > _VALUE_LENGTH else f"'{text}'"
 

@@ -11,8 +11,8 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import ConfigError
-from inotify_bridge.outbox.note import sync_directory
 
 # Locks of flock(2), and the memory that SQLite's connections share, hold within one machine only.
 REMOTE: Final = {

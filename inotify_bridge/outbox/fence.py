@@ -31,9 +31,11 @@ class Fence:
 
     def check(self) -> None:
         """Raises: StoreError, one of the files is gone or another one."""
-        for path, found in self._files.items():
-            if _identity(path) != found:
-                raise taken_over(path)
+        wrong = [path for path, found in self._files.items() if _identity(path) != found]
+        if [path.name for path in wrong] == [LOCK_FILE] and _identity(wrong[0]) is None:
+            raise _unlocked(wrong[0])
+        if wrong:
+            raise taken_over(wrong[0])
 
 
 def taken_over(path: Path) -> StoreError:
@@ -41,6 +43,15 @@ def taken_over(path: Path) -> StoreError:
     return StoreError(
         f"the state directory was taken over: {path} is no longer what this process opened",
         "one agent a directory: this one records and publishes no more; end it, and look who else runs",
+        "replaced",
+    )
+
+
+def _unlocked(lock: Path) -> StoreError:
+    """Nobody else has the files, but anybody might: a new lock file would be another one."""
+    return StoreError(
+        f"the lock file {lock} is gone: nothing keeps a second agent from the state directory",
+        "it was removed; this one records and publishes no more: start it again, and leave the file alone",
         "replaced",
     )
 

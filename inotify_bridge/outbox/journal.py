@@ -91,6 +91,13 @@ class Journal:
         ).fetchone()
         return None if row is None else int(row[0])
 
+    def front(self) -> Position | None:
+        """The position before the first message that is kept; None where there is none."""
+        row = self._connection.execute(
+            "SELECT epoch, first - 1 FROM batches ORDER BY epoch, last LIMIT 1"
+        ).fetchone()
+        return None if row is None else Position(*row)
+
     def ends(self) -> list[Position]:
         """The end of every epoch of which something is kept; for the start."""
         rows = self._connection.execute("SELECT epoch, max(last) FROM batches GROUP BY epoch ORDER BY epoch")

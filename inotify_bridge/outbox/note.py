@@ -22,13 +22,14 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Final, Literal, TypeAlias
 
+from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import StoreError
 
 _PLACE: Final = 512
 _TIME_DIGITS: Final = 12
 
 
-Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "restored", "rolled_back"]
+Doubt: TypeAlias = Literal["", "new", "missing", "corrupt", "note_missing", "restored", "rolled_back"]
 """Why the epoch of a database that was opened cannot go on; empty: it can."""
 
 
@@ -82,7 +83,9 @@ class Note:
         """What the database says of itself, compared with this."""
         if not epoch:
             return "missing" if self.found else "new"
-        if not self.found or not self.fits():
+        if not self.found:
+            return "note_missing"
+        if not self.fits():
             return "restored"
         behind = self.facts.epoch != epoch or last_sequence < self.facts.sequence
         return "rolled_back" if behind else ""
@@ -168,15 +171,6 @@ def new_epoch(floors: Iterable[str]) -> str:
     floor = max((int(epoch[:_TIME_DIGITS], 16) for epoch in floors if epoch), default=0)
     milliseconds = max(time.time_ns() // 1_000_000, floor + 1)
     return f"{milliseconds:0{_TIME_DIGITS}x}{secrets.token_hex(4)}"
-
-
-def sync_directory(path: Path) -> None:
-    """Make names in a directory durable. Raises: OSError."""
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _packed(facts: Facts) -> bytes:

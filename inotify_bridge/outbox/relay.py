@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NamedTuple
 
-from inotify_bridge.errors import SinkUnavailable, StoreError
+from inotify_bridge.errors import SinkGone, SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
 from inotify_bridge.outbox.relay_ports import Guards, Recorder, RelayObserver
 from inotify_bridge.outbox.trouble import Trouble
@@ -26,6 +26,8 @@ PARKED_KIND: Final = "stream.event_parked"
 
 _REFUSED: Final = "sink does not take messages"
 _CHECK_SECONDS: Final = 1.0
+_HELD_SECONDS: Final = 0.1
+_CLOSE_AGAIN: Final = 0.5
 _OFFERS: Final = 16
 _OFFERED_MESSAGES: Final = 500
 
@@ -42,6 +44,7 @@ class RelayStatus(NamedTuple):
         inflight: messages with the sink now.
         error: what keeps messages from being delivered, or empty.
         error_since: Unix seconds, or None.
+        asked_at: since when the sink connects or publishes, in seconds of `time.monotonic`; None: neither.
     """
 
     connected: bool
@@ -49,6 +52,7 @@ class RelayStatus(NamedTuple):
     inflight: int
     error: str
     error_since: float | None
+    asked_at: float | None = None
 
 
 class Limits(NamedTuple):
@@ -119,6 +123,7 @@ class Relay:
         self._status = RelayStatus(False, position, 0, "", None)
         self._drained = False
         self._hurried = False
+        self._gone = False
         self._pause = limits.first_pause
         self._trouble = Trouble(_log, self._fields)
         self._was_connected = False
@@ -154,10 +159,12 @@ class Relay:
             self._offered.append((epoch, messages))
         self._news.set()
 
-    def rewind(self, position: Position) -> bool:
+    def rewind(self, position: Position, note: Callable[[], None]) -> bool:
         """
         Send everything after a position again. From then on nothing is acknowledged but what is sent again.
 
+        Args:
+            note: takes back what was acknowledged; called before anything is sent again.
         Returns:
             False where it has not been confirmed yet: it is going to be sent anyway.
         """
@@ -165,6 +172,7 @@ class Relay:
             if position >= self._status.position:
                 return False
             self._rewound = min(position, self._rewound or position)
+            note()
         self._news.set()
         return True
 
@@ -176,7 +184,8 @@ class Relay:
 
     def stop(self, deadline: float) -> None:
         """
-        Deliver what the journal holds now, then close the sink and end. Returns at once; `join` waits.
+        Deliver what the journal holds now, then close the sink and end; a sink that has gone for good is not
+        waited for. Returns at once; `join` waits.
 
         Args:
             deadline: in seconds of `time.monotonic`; what is not confirmed by then stays in the outbox.
@@ -204,8 +213,10 @@ class Relay:
             return True
         self._thread.join(max(0.0, min(self._deadline - time.monotonic(), threading.TIMEOUT_MAX)))
         if self._thread.is_alive():
-            self.abort()
-            self._thread.join(grace)
+            late = time.monotonic() + grace
+            while self._thread.is_alive() and time.monotonic() < late:
+                self.abort()  # more than once: a sink that just connects may take a close for an old one
+                self._thread.join(min(grace, _CLOSE_AGAIN))
         return not self._thread.is_alive()
 
     # On the relay's thread
@@ -235,6 +246,7 @@ class Relay:
             while not self._over():
                 self._turn(reader)
         except SinkUnavailable as error:
+            self._gone = isinstance(error, SinkGone)
             self._lost(error.reason, str(error), "sink unavailable")
         except StoreError as error:
             self._journal_failed(error)
@@ -249,8 +261,10 @@ class Relay:
         if self._guards.end is not None and isinstance(self._sink, Remembering):
             newest = self._sink.newest()
             if newest is not None and not _known(newest, reader, self._guards.end()):
-                self._guards.ahead(newest.epoch)
+                with self._guards.comparison.replacing():
+                    self._guards.ahead(newest.epoch)
         self._compared = True
+        self._guards.comparison.done(self._name)
 
     def _journal_failed(self, error: StoreError) -> None:
         """The journal cannot be read now. Raises the error where that will not change."""
@@ -266,10 +280,11 @@ class Relay:
             self._back_off()
 
     def _connect(self) -> None:
+        self._set(asked_at=time.monotonic())
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        self._set(connected=True)
+        self._set(connected=True, asked_at=None)
         if self._trouble.connecting or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
@@ -280,7 +295,7 @@ class Relay:
         self._sink.close()
         if self._status.connected:
             self._observer.connected(False)
-        self._set(connected=False)
+        self._set(connected=False, asked_at=None)
 
     def _turn(self, reader: Reader) -> None:
         """Send one batch, or wait for one."""
@@ -289,8 +304,11 @@ class Relay:
         stopping = self._stopping.is_set()
         self._go_back()
         epoch, batch = self._at_hand() or self._read(reader)
-        if batch:
-            self._deliver(epoch, batch)
+        free = self._guards.comparison.free(epoch, batch[0].sequence, len(batch)) if batch else 0
+        if free:
+            self._deliver(epoch, batch[:free])
+        elif batch:  # read again then: the epoch may be another one
+            self._guards.comparison.wait(_HELD_SECONDS)
         elif stopping:
             self._drained = True
         else:
@@ -418,12 +436,12 @@ class Relay:
             self._pause = self._limits.first_pause
 
     def _over(self) -> bool:
-        late = self._stopping.is_set() and time.monotonic() >= self._deadline
-        return self._drained or self._aborted.is_set() or late
+        hopeless = self._gone or time.monotonic() >= self._deadline
+        return self._drained or self._aborted.is_set() or (self._stopping.is_set() and hopeless)
 
     def _fly(self, count: int) -> None:
         self._observer.inflight(count)
-        self._set(inflight=count)
+        self._set(inflight=count, asked_at=time.monotonic() if count else None)
 
     def _set(self, **changes: Any) -> None:
         self._status = self._status._replace(**changes)

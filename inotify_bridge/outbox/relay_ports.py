@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, Protocol
 
+from inotify_bridge.outbox.comparison import Comparison
 from inotify_bridge.outbox.journal import Position
 from inotify_bridge.sinks.base import Message, Outcome
 
@@ -36,11 +37,13 @@ class Guards(NamedTuple):
         ahead: called with an epoch before anything is sent, where the sink holds a message of it that the
             journal does not have: begins a later one, and says where to `skip` to. May raise
             SinkUnavailable.
+        comparison: of the group, which says what may be sent before all of its sinks were compared.
     """
 
     check: Callable[[], None] = lambda: None
     end: Callable[[], Position] | None = None
     ahead: Callable[[str], None] = lambda _: None
+    comparison: Comparison = Comparison()
 
 
 class RelayObserver(Protocol):

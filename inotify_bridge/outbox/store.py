@@ -338,11 +338,12 @@ class Store:
         """
         confirmed = self.slowest()
         with self._transaction():
+            before = self._journal.front()
             freed = self._journal.prune(confirmed, retain)
-            if freed and self._parked_bytes:
-                self._parked.prune()
-                self._parked_bytes = self._parked.total_bytes()
-        self._live_bytes -= freed
+            settled = 0
+            if freed and before and self._parked_bytes:
+                settled = self._parked.prune(before, self._journal.front() or self.end)
+        self._live_bytes, self._parked_bytes = self._live_bytes - freed, self._parked_bytes - settled
         return freed
 
     # The sinks
@@ -454,9 +455,8 @@ class Store:
         What stands in their places stays for as long as the journal keeps their batches.
         """
         with self._transaction():
-            self._parked.settle(parked)
-            left = self._parked.total_bytes()
-        self._parked_bytes = left
+            freed = self._parked.settle(parked, self._journal.front() or self.end)
+        self._parked_bytes -= freed
 
     # Transactions
 

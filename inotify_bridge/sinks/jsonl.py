@@ -15,6 +15,7 @@ from typing import ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict, Field
 
+from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Outcome, SinkContext
 from inotify_bridge.units import Bytes
@@ -165,7 +166,7 @@ class JsonlFile:
                 "is it the right path? move the file away, or end its last line",
                 "other",
             )
-        _sync_directory(self._path.parent)
+        sync_directory(self._path.parent)
 
     def _close(self) -> None:
         if self._descriptor >= 0:
@@ -310,14 +311,6 @@ def _begins_like_ours(piece: bytes) -> bool:
     if len(piece) < _OURS_BYTES:
         return piece.startswith(_BEGIN) or _BEGIN.startswith(piece)
     return _OURS.match(piece) is not None
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _unavailable(path: Path, error: OSError) -> SinkUnavailable:

@@ -126,8 +126,11 @@ class KafkaOptions(_Model):
     @field_validator("bootstrap_servers")
     @classmethod
     def _addresses(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-        for server in value:
-            split_address(server)
+        for number, server in enumerate(value, 1):
+            try:
+                split_address(server)
+            except ValueError as error:
+                raise ValueError(f"entry {number} {error}") from None
         return value
 
     @field_validator("client")
@@ -177,13 +180,11 @@ def split_address(server: str) -> tuple[str, int]:
     Host and port of ``host``, ``host:port`` or ``[::1]:port``; the default port is 9092.
 
     Raises:
-        ValueError: it is no such address.
+        ValueError: it is no such address; it is not repeated, for a password may stand in it.
     """
     found = re.fullmatch(r"(?:\[([0-9a-fA-F:.]+)\]|([^:\s/@]+))(?::([0-9]{1,5}))?", server)
     if not found or int(found[3] or 9092) > 65535:
-        if "@" in server:  # there may be a password before it
-            raise ValueError("is no host:port: user and password belong in sasl")
-        raise ValueError(f"'{server}' is no host:port")
+        raise ValueError("is no host:port: no scheme, and user and password belong in sasl")
     return found[1] or found[2], int(found[3] or 9092)
 
 

@@ -39,9 +39,11 @@ class Session(ABC):
         self._closed = threading.Event()
 
     def open(self) -> int:
-        """End what there was, and begin a new session."""
+        """End what there was, and begin a new session. Raises: SinkUnavailable, also where `close` comes."""
+        self._closed.clear()  # before the lock, which a `close` may be waiting for by then
         with self._in_use:
-            self._closed.clear()
+            if self._closed.is_set():
+                raise SinkUnavailable("the connection to Kafka is being closed")
             return self._begin()
 
     def send(self, records: Sequence[Record]) -> Sequence[Outcome]:

@@ -13,7 +13,7 @@ from typing import Final
 
 from pydantic import BaseModel, ConfigDict
 
-from inotify_bridge.errors import SinkUnavailable
+from inotify_bridge.errors import SinkGone, SinkUnavailable
 from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
 
 _LOCK_SECONDS: Final = 0.1
@@ -31,7 +31,10 @@ class LineWriter:
 
     def __init__(self, descriptor: int) -> None:
         self.reader_gone: Final = threading.Event()
-        """Set when nobody reads any more (``| head``): an agent whose only purpose was to print may end."""
+        """
+        Set when nobody reads any more (``| head``, a terminal that closed): an agent whose only purpose was
+        to print may end.
+        """
         self._descriptor = descriptor
         self._lock = threading.Lock()
         self._rest = b""
@@ -45,7 +48,8 @@ class LineWriter:
         Args:
             closed: set when the caller's sink is closed; the descriptor `wake` is readable then.
         Raises:
-            SinkUnavailable: nobody reads, or the sink was closed meanwhile.
+            SinkGone: nobody reads any more.
+            SinkUnavailable: it takes nothing now, or the sink was closed meanwhile.
         """
         while not self._lock.acquire(timeout=_LOCK_SECONDS):
             if closed.is_set():
@@ -63,11 +67,18 @@ class LineWriter:
             raise SinkUnavailable("the sink was closed")
 
     def _unavailable(self, error: OSError) -> SinkUnavailable:
-        hint = "free space, or check the limits of this process"
-        if error.errno in (errno.EPIPE, errno.EBADF):
+        if error.errno in (errno.EPIPE, errno.EBADF) or (error.errno == errno.EIO and self._hung_up()):
             self.reader_gone.set()
-            hint = "its reader has ended"
-        return SinkUnavailable(f"stdout takes no more: {error.strerror}", hint)
+            return SinkGone(f"stdout takes no more: {error.strerror}", "its reader has ended")
+        return SinkUnavailable(
+            f"stdout takes no more: {error.strerror}", "free space, or check the limits of this process"
+        )
+
+    def _hung_up(self) -> bool:
+        """Whether it is a terminal that has closed. Of a disk that fails EIO may be over tomorrow."""
+        poll = select.poll()
+        poll.register(self._descriptor, 0)  # POLLHUP comes unasked: poll(2)
+        return any(events & select.POLLHUP for _, events in poll.poll(0))
 
     def _write(self, data: memoryview, closed: threading.Event, wake: int) -> int:
         poll = select.poll()
@@ -124,15 +135,15 @@ class StdoutSink:
         weakref.finalize(self, os.close, self._wake)
 
     def connect(self) -> None:
-        """Raises: SinkUnavailable, nobody reads any more."""
+        """Raises: SinkGone, nobody reads any more."""
         if self._writer.reader_gone.is_set():
-            raise SinkUnavailable("stdout takes no more", "its reader has ended")
+            raise SinkGone("stdout takes no more", "its reader has ended")
         if self._closed.is_set():
             self._closed.clear()
             _drain(self._wake)
 
     def publish(self, batch: Sequence[Message]) -> list[Outcome]:
-        """Write one line a message. Raises: SinkUnavailable, nobody reads, or `close` came."""
+        """Write one line a message. Raises: SinkGone, nobody reads; SinkUnavailable, or `close` came."""
         if self._closed.is_set():
             raise SinkUnavailable("the sink is closed")
         self._writer.write([message.body + b"\n" for message in batch], self._closed, self._wake)

@@ -16,7 +16,7 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Final, Protocol, TypedDict
 
-from inotify_bridge.errors import BridgeError, ConfigError, UnavailableError, UsageError
+from inotify_bridge.errors import BridgeError, ConfigError, StoreError, UnavailableError, UsageError
 from inotify_bridge.tap import Tap
 from inotify_bridge.units import parse_seconds
 from inotify_bridge.web.answers import NDJSON, Handler, Request, Response, json_response, refusal
@@ -249,7 +249,7 @@ def _status(error: BridgeError) -> HTTPStatus:
         return HTTPStatus.BAD_REQUEST
     if isinstance(error, ConfigError):
         return HTTPStatus.UNPROCESSABLE_ENTITY
-    if isinstance(error, UnavailableError):
+    if isinstance(error, UnavailableError | StoreError):  # its disk may be full: later it may do
         return HTTPStatus.SERVICE_UNAVAILABLE
     return HTTPStatus.INTERNAL_SERVER_ERROR
 

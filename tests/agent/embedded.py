@@ -13,6 +13,7 @@ from typing import Any
 from inotify_bridge.agent import Agent
 from inotify_bridge.config import Config
 from inotify_bridge.group import Group
+from inotify_bridge.sinks.base import Message
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.trees import Trees
@@ -26,11 +27,12 @@ class Embedded:
     One group on the root of `trees`, ready when the context is entered.
 
     Args:
+        broker: name of the one that is published to; without it one of its own.
         config: more of the configuration.
     """
 
-    def __init__(self, trees: Trees, **config: Any) -> None:
-        name = uuid.uuid4().hex
+    def __init__(self, trees: Trees, broker: str = "", **config: Any) -> None:
+        name = broker or uuid.uuid4().hex
         self.broker = MemoryBroker.named(name)
         group = {"name": GROUP, "paths": [os.fspath(trees.root)], "sinks": ["memory"]}
         sinks = [{"name": "memory", "type": "memory", "broker": name}]
@@ -67,9 +69,10 @@ class Embedded:
             with error:
                 return error.code, error.read().decode()
 
-    def metric(self, name: str) -> float:
+    def metric(self, name: str, **labels: str) -> float:
         """A metric of the group, without its prefix."""
-        return self.agent.registry.get_sample_value(f"inotify_bridge_{name}", {"watch_group": GROUP}) or 0.0
+        value = self.agent.registry.get_sample_value
+        return value(f"inotify_bridge_{name}", {"watch_group": GROUP, **labels}) or 0.0
 
     def arrivals(self) -> Arrivals:
         """What was published until now."""
@@ -78,5 +81,9 @@ class Embedded:
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
         end = self.group.barrier(30.0)
-        assert self.broker.wait(lambda messages: messages[-1].sequence >= end.sequence, 30.0)
+
+        def arrived(messages: list[Message]) -> bool:
+            return bool(messages) and messages[-1].sequence >= end.sequence
+
+        assert self.broker.wait(arrived, 30.0)
         return self.arrivals()

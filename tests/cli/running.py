@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -83,6 +84,14 @@ class Running:
             for kind, event in named
             if not kind.startswith("stream.")
         ]
+
+    def watches(self) -> int:
+        """How many inotify watches it has now, as the kernel tells."""
+        found = 0
+        with suppress(OSError):  # closed meanwhile, or ended
+            for path in Path(f"/proc/{self.process.pid}/fdinfo").iterdir():
+                found += path.read_text().count("inotify wd:")
+        return found
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
         """Until the condition holds; a child that ends meanwhile fails the test with its last words."""

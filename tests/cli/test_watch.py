@@ -102,6 +102,18 @@ def test_text_on_a_terminal(tree: Path) -> None:
     assert without_time(shown) == "created sub/"
 
 
+def test_a_terminal_that_closes_ends_it_quietly(tree: Path) -> None:
+    """It ends when the terminal that it prints to closes, also while there is nothing to print."""
+    master, slave = pty.openpty()
+    with Running("watch", "--snapshot", str(tree), directory=tree.parent, stdout=slave) as child:
+        os.close(slave)
+        assert b"created" in os.read(master, 4096)
+        os.close(master)
+        ended = child.ended()
+    assert ended.code == 0
+    assert ended.err == ""
+
+
 @pytest.mark.parametrize("form", ["text", "json"])
 def test_a_name_breaks_no_line(tree: Path, form: str) -> None:
     """A name with a line break, an escape sequence or bytes that are no text stays on its line."""

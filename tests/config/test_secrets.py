@@ -17,6 +17,9 @@ SECTIONS = [
     'http: {listen: "u:CANARY@h:1"}',
     'http: {admin_token: "${CANARY}x"}',
     '"admin_token: CANARY": 1',
+    'http: {listen: "u:CANARY"}',
+    'http: {listen: "u CANARY"}',
+    'events: {host: "u:CANARY"}',
     "state: {dir: !CANARY x}",
 ]
 RABBITMQ = [
@@ -44,6 +47,11 @@ KAFKA = [
     "sasl: {mechanism: CANARY}",
     'bootstrap_servers: "u:CANARY@h"',
     'bootstrap_servers: ["u:CANARY@h:9092"]',
+    'bootstrap_servers: ["u:CANARY"]',
+    'bootstrap_servers: ["h:9092", "SASL_SSL://u:CANARY"]',
+    'bootstrap_servers: "u:CANARY"',
+    'bootstrap_servers: {u: "h:CANARY"}',
+    'bootstrap_servers: [["u:CANARY"]]',
 ]
 SQL = [
     'table: t, url: "postgresql://u:CANARY@h:port/db"',

@@ -162,6 +162,43 @@ def _offers_unbounded(patch: Patch) -> None:
         self._news.set()
 
 
+def _missing_batch_passed_over(patch: Patch) -> None:
+    """A batch that could not be recorded counts as recorded: the barriers behind it pass."""
+    from inotify_bridge.recorder import Recorder
+
+    @patch.instead_of(Recorder, "_record")
+    def record(original: Any, self: Any, batch: Any) -> bool:
+        original(self, batch)
+        return True
+
+
+def _failed_restart_hidden(patch: Patch) -> None:
+    """Threads that cannot be begun anew are missed by nobody: status and /livez say that all is well."""
+    from inotify_bridge.group import Group
+
+    @patch.instead_of(Group, "_failed_to_run")
+    def failed_to_run(original: Any, self: Any, error: BaseException) -> None:
+        """Nobody is told."""
+
+
+def _subject_not_compared(patch: Patch) -> None:
+    """A start goes on in the epoch there is, whatever became of the configuration meanwhile."""
+    from inotify_bridge import epochs
+
+    @patch.instead_of(epochs, "_goes_on")
+    def goes_on(original: Any, *arguments: Any) -> bool:
+        return True
+
+
+def _slip_reloaded(patch: Patch) -> None:
+    """A reload takes a path where nothing is: the replicas of a running group are emptied by a slip."""
+    from inotify_bridge import reload
+
+    @patch.instead_of(reload, "_missing")
+    def missing(original: Any, *arguments: Any) -> list[str]:
+        return []
+
+
 MUTANTS = (
     Mutant(
         "published before the commit",
@@ -192,6 +229,30 @@ MUTANTS = (
         "R2",
         _death_unnoticed,
         "tests/agent/test_supervision.py::test_dead_thread_is_replaced[kill_recorder]",
+    ),
+    Mutant(
+        "failed restart hidden",
+        "R2",
+        _failed_restart_hidden,
+        "tests/state/test_owners.py::test_no_instance_for_the_next_threads",
+    ),
+    Mutant(
+        "missing batch passed over",
+        "R20",
+        _missing_batch_passed_over,
+        "tests/state/test_unrecorded.py::test_barrier_of_a_batch_that_is_missing",
+    ),
+    Mutant(
+        "subject not compared at a start",
+        "R14",
+        _subject_not_compared,
+        "tests/state/test_epochs.py::test_changed_while_it_is_down",
+    ),
+    Mutant(
+        "slip of a path reloaded",
+        "R12",
+        _slip_reloaded,
+        "tests/operator/test_reload.py::test_refused",
     ),
     Mutant(
         "silent restart",

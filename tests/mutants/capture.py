@@ -6,6 +6,7 @@ Every function here imports what it replaces itself: a process loads no more tha
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import Any
@@ -238,6 +239,35 @@ def _barrier_while_listing(patch: Patch) -> None:
         return False
 
 
+def _emptied_root_waited_for(patch: Patch) -> None:
+    """A root that was emptied while the agent was down counts as not mounted yet, for ever."""
+    from inotify_bridge.capture.roots import Roots
+
+    @patch.instead_of(Roots, "_was")
+    def was(original: Any, self: Any, root: Any, handle: Any) -> bool:
+        return False
+
+
+def _attributes_of_one_name(patch: Patch) -> None:
+    """Times set through one name of a file are told for none of its names."""
+    from inotify_bridge.capture import judge
+
+    @patch.instead_of(judge, "difference")
+    def difference(original: Any, before: Any, seen: Any, audit: bool, times: bool = False) -> Any:
+        return original(before, seen, audit)
+
+
+def _replacement_untold(patch: Patch) -> None:
+    """A directory that was replaced while nobody looked keeps the inode of the old one in the stream."""
+    from inotify_bridge.capture import judge
+
+    @patch.instead_of(judge, "difference")
+    def difference(original: Any, before: Any, seen: Any, *rest: Any) -> Any:
+        if before is not None and stat.S_ISDIR(seen.mode):
+            before = before._replace(inode=seen.inode)
+        return original(before, seen, *rest)
+
+
 MUTANTS = (
     Mutant("scan before add", "R9", _scan_before_add, _SCHEDULES, 500),
     Mutant("no check after the batch", "R1", _no_check, _SCHEDULES, 500),
@@ -247,6 +277,24 @@ MUTANTS = (
     Mutant("subtree left behind", "R10", _subtree_left, _SCHEDULES, 500),
     Mutant("identity not compared", "R9", _identity_not_compared, _SCHEDULES, 1500),
     Mutant("resync bracket left out", "R2", _bracket_left_out, _SCHEDULES, 500),
+    Mutant(
+        "emptied root waited for",
+        "R1",
+        _emptied_root_waited_for,
+        "tests/state/test_roots.py::test_emptied_while_it_was_down",
+    ),
+    Mutant(
+        "attributes told for one name",
+        "R1",
+        _attributes_of_one_name,
+        "tests/kernel/test_scenarios.py::test_attributes_of_a_file_with_two_names",
+    ),
+    Mutant(
+        "replaced directory not told",
+        "R14",
+        _replacement_untold,
+        "tests/state/test_roots.py::test_a_directory_replaced_while_it_was_down",
+    ),
     Mutant("limits not told", "R11", _limits_not_told, "tests/kernel/test_limits.py::test_no_watch_left"),
     Mutant("lost root as deletions", "R12", _lost_root_deleted, f"{_ROOTS}::test_root_renamed_away"),
     Mutant(

@@ -54,6 +54,34 @@ def _early_applied(patch: Patch) -> None:
         return Decision.APPLY if decision is Decision.WAIT else decision
 
 
+def _wrong_place_shown(patch: Patch) -> None:
+    """The problems of a configuration repeat what stands at a key that may hold a secret."""
+    from inotify_bridge.config import problems
+
+    @patch.instead_of(problems, "is_secret")
+    def is_secret(original: Any, place: Any) -> bool:
+        return False
+
+
+def _token_to_whoever_listens(patch: Patch) -> None:
+    """The agent's token goes along with every question, to whoever has taken its port on loopback."""
+    from inotify_bridge.cli.connection import Target
+
+    @patch.instead_of(Target, "headers")
+    def headers(original: Any, self: Any, path: str) -> dict[str, str]:
+        told: dict[str, str] = original(self._replace(open=False), path)
+        return told
+
+
+def _slow_clients_kept(patch: Patch) -> None:
+    """Whoever does not come to the end of a request keeps its place: a few shut out all others."""
+    from inotify_bridge.web.connections import Listener
+
+    @patch.instead_of(Listener, "_drop")
+    def drop(original: Any, self: Any, now: float) -> None:
+        """Nobody has to go."""
+
+
 MUTANTS = (
     Mutant(
         "raw name in a log line",
@@ -67,6 +95,24 @@ MUTANTS = (
         "R19",
         _secret_shown,
         "tests/sinks/test_rabbitmq_options.py::test_password_is_never_shown",
+    ),
+    Mutant(
+        "secret in a wrong place shown",
+        "R19",
+        _wrong_place_shown,
+        "tests/config/test_secrets.py::test_a_value_in_a_wrong_place_is_not_shown",
+    ),
+    Mutant(
+        "token to whoever listens",
+        "R19",
+        _token_to_whoever_listens,
+        "tests/config/test_target.py::test_the_token_goes_where_it_is_needed",
+    ),
+    Mutant(
+        "slow clients kept",
+        "R13",
+        _slow_clients_kept,
+        "tests/web/test_server.py::test_slow_clients_shut_nobody_out",
     ),
     Mutant(
         "digest not checked",

@@ -64,7 +64,7 @@ def _rollback_unnoticed(patch: Patch) -> None:
     @patch.instead_of(Store, "_doubt")
     def doubt(original: Any, self: Any, existed: bool) -> str:
         said = str(original(self, existed))
-        return "" if said in ("restored", "rolled_back") else said
+        return "" if said in ("note_missing", "restored", "rolled_back") else said
 
 
 def _damaged_removed(patch: Patch) -> None:
@@ -151,6 +151,16 @@ def _other_writer_unnoticed(patch: Patch) -> None:
         return 0
 
 
+def _backlog_of_one_epoch(patch: Patch) -> None:
+    """What is left of the epochs before counts as delivered: the backlog looks smaller than it is."""
+    from inotify_bridge.outbox.store import Store
+
+    @patch.instead_of(Store, "behind")
+    def behind(original: Any, self: Any, position: Any) -> int:
+        confirmed: int = position.sequence if position.epoch == self._epoch else 0
+        return int(self._last_sequence) - confirmed
+
+
 MUTANTS = (
     Mutant(
         "synchronous NORMAL",
@@ -189,6 +199,12 @@ MUTANTS = (
     Mutant("note not kept up", "R5", _note_not_kept, f"{_DOUBT}::test_a_restored_database"),
     Mutant(
         "other writer unnoticed", "R16", _other_writer_unnoticed, f"{_DOUBT}::test_another_writer_is_noticed"
+    ),
+    Mutant(
+        "backlog of one epoch",
+        "R2",
+        _backlog_of_one_epoch,
+        "tests/state/test_unrecorded.py::test_what_is_behind_spans_epochs",
     ),
     Mutant("no fence", "R16", _no_fence, f"{_DOUBT}::test_replaced_files_are_noticed"),
     Mutant(

@@ -78,6 +78,43 @@ def _lost_transaction_not_awaited(patch: Patch) -> None:
         connection.execute(update(table).where(self._own).values(epoch=after[0], sequence=after[1]))
 
 
+def _queue_not_declared_again(patch: Patch) -> None:
+    """RabbitMQ: a queue that was deleted while the agent runs stays away until the next connection."""
+    from inotify_bridge.sinks.rabbitmq_connection import Connection
+
+    @patch.instead_of(Connection, "_on_returned")
+    def on_returned(original: Any, self: Any, *arguments: Any) -> None:
+        original(self, *arguments)
+        self._is_queue_missing = False
+
+
+def _check_silent(patch: Patch) -> None:
+    """A sink with nothing to send does not look whether its broker is still there."""
+    from inotify_bridge.sinks.rabbitmq import RabbitmqSink
+
+    @patch.instead_of(RabbitmqSink, "check")
+    def check(original: Any, self: Any) -> None:
+        """All is well."""
+
+
+def _newest_is_none(patch: Patch) -> None:
+    """A sink that holds more than the database knows does not say so: numbers are given twice."""
+    from inotify_bridge.sinks.jsonl import JsonlSink
+
+    @patch.instead_of(JsonlSink, "newest")
+    def newest(original: Any, self: Any) -> None:
+        """Nothing is told."""
+
+
+def _foreign_line_cut(patch: Patch) -> None:
+    """jsonl: half a line at the end of somebody else's file is cut off, and messages are put behind it."""
+    from inotify_bridge.sinks import jsonl
+
+    @patch.instead_of(jsonl, "_is_of_a_crash")
+    def is_of_a_crash(original: Any, piece: bytes, length: int) -> bool:
+        return True
+
+
 def _certificate_not_verified(patch: Patch) -> None:
     """TLS connects to whoever answers, under whatever name."""
     from inotify_bridge.sinks.rabbitmq_options import TlsOptions
@@ -150,6 +187,30 @@ MUTANTS = (
         "R7",
         _lost_transaction_not_awaited,
         "tests/sinks/test_sql.py::test_a_second_writer_of_a_stream_is_noticed[sqlite]",
+    ),
+    Mutant(
+        "queue not declared again",
+        "R2",
+        _queue_not_declared_again,
+        "tests/broker_faults/test_rabbitmq.py::test_queue_deleted",
+    ),
+    Mutant(
+        "check silent",
+        "R2",
+        _check_silent,
+        f"{_RABBITMQ}::TestRabbitmq::test_loss_is_noticed_while_idle",
+    ),
+    Mutant(
+        "newest is None",
+        "R5",
+        _newest_is_none,
+        "tests/state/test_epochs.py::test_a_sink_that_knows_better",
+    ),
+    Mutant(
+        "foreign half line cut",
+        "R15",
+        _foreign_line_cut,
+        "tests/sinks/test_jsonl.py::test_a_file_of_others_is_left_alone",
     ),
     Mutant(
         "TLS not verified",

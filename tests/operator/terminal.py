@@ -1,4 +1,4 @@
-"""A terminal of a test's own, with a shell on it as `make run` has it."""
+"""Terminals of a test's own: an agent on one as a shell starts it, and `make run`."""
 
 from __future__ import annotations
 
@@ -10,53 +10,46 @@ import select
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from tests.waiting import eventually
 
-# As the Makefile calls it: the agent is a job of its own, in the foreground.
+_REPOSITORY: Final = Path(__file__).parents[2]
+
+# The agent is a job of its own, in the foreground.
 _SCRIPT = 'set -m; {before} "$0" -m inotify_bridge run -c "$1" 2>"$2"; echo "ended with $?" >>"$2"'
 
 
-class TerminalSession:
+class Terminal:
     """
-    An agent in the foreground of a terminal. Its log goes to a file, for the terminal goes away.
-
-    Args:
-        before: what stands before the command on the shell's line, such as ``nohup``.
+    A command that leads a session on a terminal of its own. Use it as a context manager: what still runs then
+    is killed.
     """
 
-    def __init__(self, file: Path, before: str = "") -> None:
-        self._log = file.parent / "terminal.log"
+    def __init__(self, command: Sequence[str | os.PathLike[str]], directory: Path) -> None:
         self._master, slave = pty.openpty()
+        self._shown = b""
         # Not a fork of this process: it has threads.
-        self._shell = subprocess.Popen(
-            [
-                "setsid",
-                "--ctty",
-                "bash",
-                "-c",
-                _SCRIPT.format(before=before),
-                sys.executable,
-                file,
-                self._log,
-            ],
-            stdin=slave,
-            stdout=slave,
-            stderr=slave,
-            cwd=file.parent,  # nohup writes there
+        self._leader = subprocess.Popen(
+            ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, cwd=directory
         )
         os.close(slave)
 
     @property
-    def log(self) -> str:
-        """What the agent has said."""
+    def screen(self) -> str:
+        """What was printed on it so far. Who never looks lets it become full, and then nobody can print."""
         with contextlib.suppress(OSError):  # EIO: the other side has ended
-            while select.select([self._master], [], [], 0)[0]:  # else the agent's stdout would be full
-                os.read(self._master, 65536)
-        return self._log.read_text() if self._log.exists() else ""
+            while self._master >= 0 and select.select([self._master], [], [], 0)[0]:
+                self._shown += os.read(self._master, 65536)
+        return self._shown.decode()
+
+    @property
+    def log(self) -> str:
+        """What the agent has said: here on the terminal."""
+        return self.screen
 
     def wait_for(self, words: str) -> None:
         """Until the log says this."""
@@ -70,10 +63,17 @@ class TerminalSession:
         return found[1]
 
     def agent(self) -> int:
-        """The agent's process."""
-        children = children_of(self._shell.pid)
-        assert len(children) == 1
-        return children[0]
+        """The agent's process: the end of the chain that the leader begins."""
+        *_, last = self._processes()
+        assert last != self._leader.pid
+        return last
+
+    def _processes(self) -> list[int]:
+        chain = [self._leader.pid]
+        while children := children_of(chain[-1]):
+            assert len(children) == 1
+            chain += children
+        return chain
 
     def press(self, keys: bytes) -> None:
         """Type on the terminal."""
@@ -92,12 +92,71 @@ class TerminalSession:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(OSError, AssertionError):
-            os.kill(self.agent(), signal.SIGKILL)
+            for process in reversed(self._processes()):
+                os.kill(process, signal.SIGKILL)
         self.close()
-        self._shell.kill()
-        self._shell.wait()
+        self._leader.kill()
+        self._leader.wait()
+
+
+class TerminalSession(Terminal):
+    """
+    An agent in the foreground of a terminal, started by a shell. Its log goes to a file, for the
+    terminal goes away.
+
+    Args:
+        before: what stands before the command on the shell's line, such as ``nohup``.
+    """
+
+    def __init__(self, file: Path, before: str = "") -> None:
+        self._log = file.parent / "terminal.log"
+        script = _SCRIPT.format(before=before)
+        super().__init__(  # nohup writes into the directory
+            ["bash", "-c", script, sys.executable, file, self._log], file.parent
+        )
+
+    @property
+    def log(self) -> str:
+        """What the agent has said."""
+        _ = self.screen
+        return self._log.read_text() if self._log.exists() else ""
+
+    def agent(self) -> int:
+        """The shell's child: under setsid(1) that is not yet the agent."""
+        (child,) = children_of(self._leader.pid)
+        return child
+
+
+def make_run(directory: Path) -> list[str]:
+    """
+    Prepare a directory like a fresh clone in which everything is installed; its examples/run.yaml is the
+    repository's, but for the port.
+
+    Returns:
+        The command line of ``make run`` there.
+    """
+    for name in ("bin", "examples"):
+        (directory / name).mkdir()
+    config = (_REPOSITORY / "examples" / "run.yaml").read_text()
+    assert "127.0.0.1:10477" in config
+    (directory / "examples" / "run.yaml").write_text(config.replace(":10477", ":0"))
+    program = directory / "bin" / "inotify-bridge"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m inotify_bridge "$@"\n')
+    program.chmod(0o755)
+    for name in ("requirements.lock", "pyproject.toml"):
+        (directory / name).touch()
+    makefile = os.fspath(_REPOSITORY / "Makefile")
+    return ["make", "-f", makefile, "-o", ".venv/.installed-run", "BIN=bin", "run"]
 
 
 def children_of(process: int) -> list[int]:
     """The processes that it started and that are not waited for."""
     return [int(child) for child in Path(f"/proc/{process}/task/{process}/children").read_text().split()]
+
+
+def gone(process: int) -> bool:
+    """Whether a process has ended, waited for or not."""
+    try:
+        return ") Z " in Path(f"/proc/{process}/stat").read_text()
+    except (FileNotFoundError, ProcessLookupError):
+        return True

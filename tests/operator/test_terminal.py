@@ -9,16 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.cli.test_run import configuration
-from tests.operator.terminal import TerminalSession, children_of
+from tests.operator.terminal import TerminalSession, children_of, gone
 from tests.waiting import eventually
-
-
-def gone(process: int) -> bool:
-    """Whether a process has ended, waited for or not."""
-    try:
-        return ") Z " in Path(f"/proc/{process}/stat").read_text()
-    except (FileNotFoundError, ProcessLookupError):
-        return True
 
 
 def test_closing_the_terminal_ends_it(tmp_path: Path) -> None:

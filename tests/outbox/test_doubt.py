@@ -140,11 +140,11 @@ def test_a_missing_database(tmp_path: Path) -> None:
 
 
 def test_a_missing_note(tmp_path: Path) -> None:
-    """A database without its note is not believed."""
+    """A database without its note is not believed, and the note is what is missing."""
     path = tmp_path / "group.db"
     epoch = lived(path)
     Note(path).path.unlink()
-    assert doubt_of(path) == "restored"
+    assert doubt_of(path) == "note_missing"
     assert lived(path) > epoch
 
 
@@ -294,17 +294,18 @@ def test_another_writer_is_noticed(tmp_path: Path) -> None:
     first.close()
 
 
-@pytest.mark.parametrize("gone", ["lock", "group.db"])
-def test_replaced_files_are_noticed(gone: str, tmp_path: Path) -> None:
-    """A store whose lock file or database was replaced takes no transaction any more."""
+@pytest.mark.parametrize(("gone", "said"), [("lock", r"lock file .* is gone"), ("group.db", "taken over")])
+def test_replaced_files_are_noticed(gone: str, said: str, tmp_path: Path) -> None:
+    """A store whose lock file or database is gone or was replaced takes no transaction, and says which."""
     (tmp_path / "lock").touch()
     path = tmp_path / "group.db"
     store = Store.open(path)
     store.mint_epoch(SOURCE)
     store.commit([b"one"], {})
     (tmp_path / gone).rename(tmp_path / "elsewhere")
-    with pytest.raises(StoreError, match="taken over"):
+    with pytest.raises(StoreError, match=said) as refused:
         store.commit([b"two"], {})
+    assert refused.value.reason == "replaced"
     (tmp_path / gone).touch()
     with pytest.raises(StoreError, match="taken over"):
         store.check_ours()

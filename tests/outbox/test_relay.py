@@ -58,13 +58,13 @@ def test_quiet_run(recording: Recording, broker: MemoryBroker, sink: MemorySink)
         recording.commit(sent[start : start + 500])
     recording.confirmed(5000)
     assert broker.messages == sent
-    assert watcher.acked_sequences == list(range(1, 5001))
+    eventually(lambda: watcher.acked_sequences == list(range(1, 5001)), what="the observer hears of all")
     assert (watcher.sent_messages, watcher.retries, watcher.errors) == (5000, 0, [])
     assert watcher.sent_bytes == sum(len(message.body) for message in sent)
     assert (watcher.ups, watcher.connections) == ([True], 1)
     assert watcher.flights[-1] == 0
     assert max(watcher.flights) > 0
-    assert relay.status == (True, Position(recording.store.epoch, 5000), 0, "", None)
+    assert relay.status == (True, Position(recording.store.epoch, 5000), 0, "", None, None)
 
 
 def test_idle_relay_wakes(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
@@ -103,7 +103,7 @@ def test_nack_goes_back(recording: Recording, broker: MemoryBroker, sink: Memory
     assert_go_back_n(sequences(broker), 1, 10)
     assert watcher.errors == ["nacked", "nacked"]
     assert watcher.retries == 14
-    assert watcher.acked_sequences == list(range(1, 11))
+    eventually(lambda: watcher.acked_sequences == list(range(1, 11)), what="the observer hears of all")
 
 
 def test_watermark_never_passes_a_hole(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
@@ -131,7 +131,7 @@ def test_broken_connections(recording: Recording, broker: MemoryBroker, sink: Me
     assert_go_back_n(got, 1, 2000)
     assert watcher.connections == 7
     assert watcher.ups == [True, False] * 6 + [True]
-    assert watcher.acked_sequences == list(range(1, 2001))
+    eventually(lambda: watcher.acked_sequences == list(range(1, 2001)), what="the observer hears of all")
 
 
 def test_broker_away_at_start(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
@@ -375,3 +375,38 @@ def test_words_for_a_connection_that_is_lost(
     told = [one.getMessage() for one in caplog.records if one.levelname == "WARNING"]
     assert told
     assert all(text.startswith("sink unavailable: ") for text in told)
+
+
+class Deaf:
+    """A sink that takes the first close for one before its connection, and hangs in it until the next."""
+
+    def __init__(self) -> None:
+        self.connecting = threading.Event()
+        self.closed = threading.Event()
+        self.lost = 0
+
+    def connect(self) -> None:
+        self.closed.clear()
+        self.connecting.set()
+        assert self.closed.wait(60.0)
+        self.closed.clear()
+        self.lost += 1
+        assert self.closed.wait(60.0)
+        raise SinkUnavailable("closed")
+
+    def publish(self, batch: Sequence[Message]) -> list[Outcome]:
+        raise AssertionError
+
+    def close(self) -> None:
+        self.closed.set()
+
+
+def test_a_close_that_is_lost() -> None:
+    """An abort that meets a sink just before it begins to connect ends it all the same."""
+    sink = Deaf()
+    with Recording() as recording:
+        relay = recording.relay(sink)
+        assert sink.connecting.wait(30.0)
+        relay.stop(0.0)
+        assert relay.join(30.0)
+    assert sink.lost == 1

@@ -69,8 +69,8 @@ def test_a_rewind_during_a_publish() -> None:
         sink.go_on.clear()
         recording.commit(messages(10, 11, epoch))
         assert sink.entered.wait(30.0)
-        assert not relay.rewind(Position(epoch, 15)), "this is to be sent anyway"
-        assert relay.rewind(Position(epoch, 4))
+        assert not relay.rewind(Position(epoch, 15), lambda: None), "this is to be sent anyway"
+        assert relay.rewind(Position(epoch, 4), lambda: None)
         recording.do(lambda store: store.rewind("orders", Position(epoch, 4)))
         assert recording.do(lambda store: store.slowest()) == Position(epoch, 4)
         sink.go_on.set()

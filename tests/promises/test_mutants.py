@@ -29,6 +29,12 @@ def test_it_says_what_it_breaks(mutant: Mutant) -> None:
     assert has_test(mutant.test), f"{mutant.test} is gone"
 
 
+def test_one_that_fits_no_more_is_an_error() -> None:
+    """Where a function that a mutant replaces was renamed or removed, it cannot be put in, and says so."""
+    with Patch() as patch, pytest.raises(LookupError, match=r"Mutant\.renamed is gone"):
+        patch.instead_of(Mutant, "renamed")
+
+
 def test_names_are_unique() -> None:
     """One name, one mutant."""
     assert len(set(NAMES)) == len(NAMES)

@@ -53,8 +53,8 @@ def test_an_epoch_says_that_it_begins(trees: Trees, tmp_path: Path) -> None:
     """The first start of an epoch is told as such, the later ones are not: they go on in it."""
     told: list[tuple[str, int, bool]] = []
     for _ in range(3):
-        with Embedded(trees, state={"dir": os.fspath(tmp_path)}) as embedded:
-            started = next(one for one in embedded.settled().all if one.kind == "stream.started")
+        with Embedded(trees, broker=f"of {tmp_path}", state={"dir": os.fspath(tmp_path)}) as embedded:
+            *_, started = (one for one in embedded.settled().all if one.kind == "stream.started")
             told.append((*started.position, started.event["data"]["new_epoch"]))
     assert len({epoch for epoch, _, _ in told}) == 1
     assert [number == 1 for _, number, _ in told] == [new for _, _, new in told] == [True, False, False]

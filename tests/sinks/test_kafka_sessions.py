@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager
 
 import pytest
 
 from inotify_bridge.errors import SinkUnavailable
-from inotify_bridge.sinks import kafka_python
-from inotify_bridge.sinks.base import ACCEPTED, Message
-from inotify_bridge.sinks.kafka import KafkaSink
+from inotify_bridge.sinks import kafka_python, kafka_session
+from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome
+from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from inotify_bridge.sinks.kafka_records import Record
+from inotify_bridge.sinks.kafka_tail import Tail
 from tests.brokers import KafkaBroker
 from tests.sinks.kafka_harness import KafkaHarness
 from tests.sinks.messages import assert_go_back_n, messages
@@ -88,3 +92,40 @@ def published(sink: KafkaSink, batch: list[Message]) -> None:
         return True
 
     eventually(attempt, within=60, what="a broker that takes messages again")
+
+
+class Session(kafka_session.Session):
+    """One whose parts are not looked at."""
+
+    def _is_open(self) -> bool:
+        raise AssertionError
+
+    def _begin(self) -> int:
+        raise AssertionError("begun after the close")
+
+    def _send(self, records: Sequence[Record]) -> Sequence[Outcome]:
+        raise AssertionError
+
+    def _check(self) -> None:
+        raise AssertionError
+
+    def _tail(self, partition: int) -> AbstractContextManager[Tail]:
+        raise AssertionError
+
+    def _drop(self, unconfirmed: bool = False) -> None:
+        """There is nothing."""
+
+
+def test_a_close_while_it_opens() -> None:
+    """A session that is closed while its opening waits for the one before is not begun."""
+    session = Session(KafkaOptions(bootstrap_servers=("localhost:1",), topic="t"), "t", "test")
+    session.close()
+    with ThreadPoolExecutor() as pool:
+        with session._in_use:
+            opening = pool.submit(session.open)
+            eventually(lambda: not session._closed.is_set(), what="the opening has begun")
+            closing = pool.submit(session.close)
+            eventually(session._closed.is_set, what="the close has come")
+        closing.result(60)
+        with pytest.raises(SinkUnavailable, match="being closed"):
+            opening.result(60)

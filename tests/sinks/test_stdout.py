@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pty
 import subprocess
 import sys
 import tempfile
@@ -14,7 +15,7 @@ from typing import Any, ClassVar
 
 import pytest
 
-from inotify_bridge.errors import SinkUnavailable
+from inotify_bridge.errors import SinkGone, SinkUnavailable
 from inotify_bridge.sinks.stdout import LineWriter, StdoutSink
 from tests.sinks.conformance import PROMPT_SECONDS, Sender, SinkConformance, publish_all
 from tests.sinks.harness import SinkHarness
@@ -163,6 +164,19 @@ def test_a_reader_that_ends_is_known() -> None:
     with pytest.raises(SinkUnavailable):
         sink.connect()
     os.close(write_end)
+
+
+def test_a_terminal_that_closes_is_known() -> None:
+    """A terminal that has closed counts as a reader that is gone for good."""
+    master, terminal = pty.openpty()
+    writer = LineWriter(terminal)
+    sink = StdoutSink(StdoutSink.Options(), SinkHarness.context, writer)
+    sink.connect()
+    os.close(master)
+    with pytest.raises(SinkGone, match="its reader has ended"):
+        sink.publish(messages(1))
+    assert writer.reader_gone.is_set()
+    os.close(terminal)
 
 
 def test_a_regular_file() -> None:

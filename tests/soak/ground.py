@@ -138,15 +138,20 @@ class Ground:
         return False
 
     def restore_database(self) -> None:
-        """The copy takes the place of what is there, in the same file."""
+        """The copy takes the place of what is there, in the same file; a full directory stays full."""
+        full = (self._inside / "filler").exists()
+        self.free_state()
+        # Room first: the file system is small, and what is there may have grown since the copy.
         for file in self._database():
             if file.suffix == ".db":
-                file.write_bytes(self._kept.get(file.name, b""))
+                os.truncate(file, 0)
             else:
                 file.unlink()
         for name, content in self._kept.items():
             (self._inside / name).write_bytes(content)
         self._kept = {}
+        if full:
+            self.fill_state()
 
     @property
     def _inside(self) -> Path:

@@ -11,7 +11,9 @@ import pytest
 from tests.agent.conftest import Launch
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
+from tests.cli.program import run
 from tests.kernel.namespaces import Mounts
+from tests.operator.asking import TOKEN, address
 from tests.state.faults import FailingDisk, SmallDisk
 from tests.state.files import jsonl, kept
 from tests.waiting import eventually
@@ -46,13 +48,16 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
     assert agent.metric("commit_failing") == 1
-    assert any("free space" in problem for problem in agent.group()["problems"])
+    shown = agent.group()
+    assert any("free space" in problem for problem in shown["problems"])
+    assert (shown["state"], shown["consistent"]) == ("blocked", False)
     eventually(lambda: agent.delivered("sink"), what="what was committed is delivered")
     sequence = agent.group()["sequence"]
     assert kept(scratch).all[-1].position[1] == sequence
     assert agent.get("/livez")[0] == 200
     disk.free()
     settled(agent)
+    assert agent.group()["state"] == "running"
     trees.files("after", 20)
     agent.stop()
     arrivals = kept(scratch)
@@ -62,6 +67,38 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     said = [line for line in agent.log.splitlines() if "nothing is recorded until this is mended" in line]
     assert len(said) == 1
     assert "free space" in said[0]
+
+
+def test_signal_on_a_full_disk(
+    mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path
+) -> None:
+    """A new epoch for which the disk has no room is refused as what cannot be done now, with what to do."""
+    state = tmp_path / "state"
+    disk = SmallDisk(mounts, state, 24)
+    http = {"listen": "127.0.0.1:0", "admin_token": TOKEN}
+    agent = launch([jsonl(scratch)], state={"dir": os.fspath(state)}, http=http)
+    agent.prefix = mounts.prefix
+    agent.start()
+    eventually(lambda: agent.delivered("sink"))
+    disk.fill()
+    trees.files("full", 4000)
+    eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
+    how = ("--url", address(agent), "--token-file", token(scratch))
+    ended = run("resync", "g", "--snapshot", "--timeout", "1s", *how)
+    assert ended.code == 69
+    assert "free space" in ended.err
+    assert len(ended.err.splitlines()) == 1
+    disk.free()
+    settled(agent)
+    agent.stop()
+    kept(scratch).assert_true(trees.root)
+
+
+def token(scratch: Path) -> str:
+    """A file with the token."""
+    file = scratch / "token"
+    file.write_text(TOKEN)
+    return os.fspath(file)
 
 
 def test_start_on_a_full_disk(

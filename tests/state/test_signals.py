@@ -172,6 +172,26 @@ def test_replay(trees: Trees, tmp_path: Path) -> None:
     arrivals.assert_true(trees.root)
 
 
+def test_replay_that_is_confirmed_at_once(trees: Trees, tmp_path: Path) -> None:
+    """What a sink confirms again, however soon, counts: nothing is left waiting behind a replay."""
+    state = {"dir": os.fspath(tmp_path / "state"), "retain": "1h"}
+    with Embedded(trees, state=state) as embedded:
+        trees.files("first", 20)
+        end = embedded.group.barrier(30.0)
+        relay = embedded.group.relays["memory"]
+        reaches(embedded, end)
+        before = len(embedded.broker.messages)
+
+        def again(position: Position, note: Callable[[], None]) -> bool:
+            done = relay.rewind(position, note)
+            assert embedded.broker.wait(lambda messages: len(messages) >= before + end.sequence, 30.0)
+            reaches(embedded, end)
+            return done
+
+        embedded.group.recorder.desk.replay(1, {"memory": again})
+        eventually(lambda: embedded.group.store.watermark("memory") == end, what="the confirmation counts")
+
+
 def test_replay_of_what_is_not_kept(trees: Trees) -> None:
     """Without `state.retain` a confirmed message is soon gone, and asking for it names the oldest."""
     with Embedded(trees) as embedded:

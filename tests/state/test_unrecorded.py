@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,15 +14,34 @@ import pytest
 from inotify_bridge import books as books_module
 from inotify_bridge.books import Books
 from inotify_bridge.capture.model import Batch
+from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.errors import StoreError, UnavailableError
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
 from tests.state.test_owners import runs
 from tests.state.test_signals import about_path, nothing
 from tests.waiting import eventually
+
+
+@contextlib.contextmanager
+def held(recorder: Recorder) -> Iterator[None]:
+    """A recorder that takes nothing of what comes meanwhile."""
+    stands, let = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        stands.set()
+        let.wait(30.0)
+
+    recorder._inbox.call(hold)
+    try:
+        assert stands.wait(30.0)
+        yield
+    finally:
+        let.set()
 
 
 def test_barrier_of_a_batch_that_is_missing(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -37,10 +58,23 @@ def test_barrier_of_a_batch_that_is_missing(trees: Trees, monkeypatch: pytest.Mo
             return False
 
         monkeypatch.setattr(Books, "record", record)
-        trees.write("lost")
-        with pytest.raises(UnavailableError, match="ended before the barrier"):
-            embedded.group.barrier(60.0)
+        recorder = embedded.group.recorder
+        heard: list[UnavailableError] = []
+
+        def ask() -> None:
+            with pytest.raises(UnavailableError) as refused:
+                embedded.group.barrier(60.0)
+            heard.append(refused.value)
+
+        with held(recorder):  # so that both come in one batch
+            trees.write("lost")
+            asking = threading.Thread(target=ask)
+            asking.start()
+            entries = recorder._inbox._entries
+            eventually(lambda: any(isinstance(one, Barrier) for one in list(entries)), what="it waits")
+        asking.join(30.0)
         assert missed
+        assert ["ended before the barrier" in str(one) for one in heard] == [True]
 
 
 def test_retry_whose_batch_fails(trees: Trees, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -77,12 +111,7 @@ def test_question_to_a_recorder_that_ends(trees: Trees) -> None:
     with Embedded(trees) as embedded:
         embedded.settled()
         recorder = embedded.group.recorder
-        held, let = threading.Event(), threading.Event()
         answers: list[BaseException | list[Parked]] = []
-
-        def hold() -> None:
-            held.set()
-            let.wait(30.0)
 
         def ask() -> None:
             try:
@@ -90,14 +119,12 @@ def test_question_to_a_recorder_that_ends(trees: Trees) -> None:
             except UnavailableError as error:
                 answers.append(error)
 
-        recorder._inbox.call(hold)
-        assert held.wait(30.0)
-        asking = threading.Thread(target=ask)
-        asking.start()
-        eventually(lambda: bool(recorder._inbox._calls), what="the question waits")
-        recorder._interrupted.set()
-        recorder._inbox.take = lambda *_: []  # type: ignore[method-assign]
-        let.set()
+        with held(recorder):
+            asking = threading.Thread(target=ask)
+            asking.start()
+            eventually(lambda: bool(recorder._inbox._calls), what="the question waits")
+            recorder._interrupted.set()
+            recorder._inbox.take = lambda *_: []  # type: ignore[method-assign]
         asking.join(25.0)
         assert len(answers) == 1
         assert isinstance(answers[0], UnavailableError)

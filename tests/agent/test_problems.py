@@ -1,0 +1,68 @@
+"""What the status says is wrong, before it has become a failure."""
+
+from __future__ import annotations
+
+import json
+import socket
+
+import pytest
+
+from inotify_bridge import status
+from tests.agent.embedded import Embedded
+from tests.agent.trees import Trees
+from tests.waiting import eventually
+
+
+def problems(embedded: Embedded) -> str:
+    """All of them."""
+    found = json.loads(embedded.get("/api/v1/status")[1])
+    return "\n".join(found["groups"][0]["problems"])
+
+
+def test_a_broker_that_freezes(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """That messages wait for their confirmation is told long before it counts as a failure."""
+    monkeypatch.setattr(status, "SILENT_SECONDS", 0.2)
+    with Embedded(trees) as embedded:
+        embedded.settled()
+        assert problems(embedded) == ""
+        embedded.broker.freeze()
+        trees.files("late", 20)
+        embedded.group.barrier(30.0)
+        said = eventually(lambda: problems(embedded), what="a problem")
+        assert "sink memory: " in said
+        assert "messages were sent and are not confirmed for" in said
+        assert embedded.group.relays["memory"].status.error == ""
+        embedded.broker.thaw()
+        embedded.settled()
+        eventually(lambda: problems(embedded) == "", what="it is over")
+
+
+def test_a_broker_that_was_frozen_from_the_start(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """So is a connection that is taken and never answered."""
+    monkeypatch.setattr(status, "SILENT_SECONDS", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}"
+        with Embedded(
+            trees, sinks=[{"name": "memory", "type": "rabbitmq", "url": url}], shutdown_timeout="1s"
+        ) as embedded:
+            trees.files("late", 20)
+            end = embedded.group.barrier(30.0).sequence
+            said = eventually(lambda: problems(embedded), what="a problem")
+            assert "sink memory: it does not answer to the connection for" in said
+            assert f"; {end} messages wait" in said
+            embedded.agent.abort()
+
+
+def test_parked_messages_fill_their_bound(trees: Trees) -> None:
+    """Parked messages that come near their bound are told of, with what to do; dropped, it is over."""
+    with Embedded(trees, state={"max_bytes": "1MiB"}) as embedded:
+        embedded.broker.reject(lambda message: message.kind.startswith("file."))
+        trees.files("refused", 400)
+        embedded.group.barrier(30.0)
+        said = eventually(lambda: problems(embedded), what="a problem")
+        assert "parked messages take " in said
+        assert " of 1048576 bytes (state.max_bytes)" in said
+        assert "parked drop" in said
+        eventually(lambda: embedded.group.lag("memory") == 0)
+        embedded.group.drop_parked(None, None)
+        eventually(lambda: problems(embedded) == "", what="it is over")
