@@ -124,7 +124,7 @@ class SqlOptions(BaseModel):
     log_table: _Table | None = None
     """Table of log entries; ``<log_table>_rejected`` takes the lines that did not match. Without it none are
     stored."""
-    columns: dict[str, ColumnOptions] = Field(default_factory=dict)
+    columns: dict[str, ColumnOptions] = Field(default_factory=dict, max_length=300)
     """Columns of one's own instead of the default ones: ``{level: data.fields.level}``, or
     ``{status: {path: data.fields.status, type: integer}}``."""
     create_tables: bool = True
