@@ -15,6 +15,7 @@ from benchmarks import (
     percall,
     rabbitmq,
     setup,
+    sql,
     throughput,
 )
 from benchmarks.report import machine
@@ -32,6 +33,7 @@ def main(context: click.Context) -> None:
     latency.run(latency.Load(rate=1000, seconds=5))
     throughput.run(20_000)
     setup.run(10_000, 100_000)
+    sql.run(10_000, 1)
     idle.run(10)
     facade.run(5, 33_334)
     for broker in ("rabbitmq", "kafka"):
@@ -49,6 +51,7 @@ for name, command in {
     "percall": percall.main,
     "rabbitmq": rabbitmq.main,
     "setup": setup.main,
+    "sql": sql.main,
     "throughput": throughput.main,
 }.items():
     main.add_command(command, name)

@@ -12,7 +12,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.brokers import Authority, Broker, KafkaBroker, RabbitmqBroker
+from tests.brokers import Authority, Broker, KafkaBroker, MariadbServer, PostgresqlServer, RabbitmqBroker
 
 # How long an example takes, or its making, says something about the machine only.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +46,18 @@ def kafka() -> Iterator[KafkaBroker]:
     yield from _session_broker(KafkaBroker)
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The PostgreSQL that all tests share: use tables and a source of your own."""
+    yield from _session_broker(PostgresqlServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """The MariaDB that all tests share: use tables and a source of your own."""
+    yield from _session_broker(MariadbServer)
+
+
 @pytest.fixture
 def own_rabbitmq() -> Iterator[BrokerFactory[RabbitmqBroker]]:
     """Starts a RabbitMQ for this test alone: ``own_rabbitmq(certificate=authority.issue())``."""
@@ -56,6 +68,12 @@ def own_rabbitmq() -> Iterator[BrokerFactory[RabbitmqBroker]]:
 def own_kafka() -> Iterator[BrokerFactory[KafkaBroker]]:
     """Starts an Apache Kafka for this test alone: ``own_kafka(security="SASL_PLAINTEXT", users={…})``."""
     yield from _own_brokers(KafkaBroker)
+
+
+@pytest.fixture
+def own_postgresql() -> Iterator[BrokerFactory[PostgresqlServer]]:
+    """Starts a PostgreSQL for this test alone: ``own_postgresql(certificate=authority.issue())``."""
+    yield from _own_brokers(PostgresqlServer)
 
 
 @pytest.fixture(scope="session")

@@ -167,16 +167,16 @@ def _journal_inside(parts: Parts) -> Iterator[Violation]:
         path = getattr(sink.options, "path", None)
         if not isinstance(path, str | bytes | os.PathLike):
             continue
+        place = ("sinks", position, "path" if "path" in type(sink.options).model_fields else "url")
         try:
             real = os.path.realpath(os.fsencode(path))
         except FileNotFoundError:
-            place = ("sinks", position, "path")
             yield place, "is relative, and the current directory has been deleted", "name an absolute path"
             continue
         for group in parts.groups.values():
             if sink.name in group.sinks and any(_watches(group, root.path, real) for root in group.paths):
                 yield (
-                    ("sinks", position, "path"),
+                    place,
                     f"lies inside a root of group '{group.name}', which writes to it: no end of events",
                     "put it elsewhere, or exclude it",
                 )
