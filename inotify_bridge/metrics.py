@@ -131,6 +131,7 @@ CATALOGUE: Final = (
     _histogram(PAIR, "sink_ack_duration_seconds", "Time from handing a batch to the sink to its confirmation.", LATENCY_BUCKETS),
     _histogram(PAIR, "event_latency_seconds", "Time from the notifier's read of an event to its confirmation by the broker.", LATENCY_BUCKETS),
     _counter(PAIR, "sink_parked_events", "Messages set aside because the broker would never take them."),
+    _counter(PAIR, "sink_rejected_rows", "Events that stand in a table of rejected ones because the database refused their rows."),
     _gauge(PAIR, "parked_events", "Messages set aside now, waiting for an operator."),
     _counter(PAIR, "events_dropped", "Parked messages that an operator dropped. Anything else is a bug."),
     _gauge(SINK, "sink_insecure", "1 when the sink's configuration turns a protection off (no TLS to another host, certificate not verified)."),
@@ -349,6 +350,10 @@ class RelayMetrics:
     def parked(self, count: int) -> None:
         """So many messages were set aside."""
         self._value("sink_parked_events").add(count)
+
+    def set_aside(self, count: int) -> None:
+        """The sink stored so many messages apart from the others."""
+        self._value("sink_rejected_rows").add(count)
 
     def parked_now(self, count: int) -> None:
         """So many messages are set aside in all; the recorder counts them, for it is who knows."""

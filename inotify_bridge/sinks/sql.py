@@ -159,13 +159,17 @@ class _Session:
                 raise SinkUnavailable(f"{self._options.place}: closed")
             self._driver.check()
             new = [one for one in batch if (epoch_of(one), one.sequence) > self.held]
-            hopeless = self._store(connection, new)
-        if hopeless is None:
-            return [ACCEPTED] * len(batch)
-        stored = batch.index(hopeless.message)
-        refused = Outcome(Verdict.REJECTED, "other", hopeless.reason or "")
-        later = Outcome(Verdict.RETRY, "other", "it stands behind one that was refused")
-        return [ACCEPTED] * stored + [refused] + [later] * (len(batch) - stored - 1)
+            aside, hopeless = self._store(connection, new)
+        outcomes = [ACCEPTED] * len(batch)
+        places = {one.sequence: place for place, one in enumerate(batch)} if aside or hopeless else {}
+        for one in aside:
+            outcomes[places[one.message.sequence]] = Outcome(Verdict.ACCEPTED, detail=one.reason or "")
+        if hopeless is not None:
+            place = places[hopeless.message.sequence]
+            later = Outcome(Verdict.RETRY, "other", "it stands behind one that was refused")
+            outcomes[place:] = [later] * (len(batch) - place)
+            outcomes[place] = Outcome(Verdict.REJECTED, "other", hopeless.reason or "")
+        return outcomes
 
     def end(self) -> None:
         """Close; where a batch is under way, interrupt it, and its thread closes."""
@@ -187,36 +191,41 @@ class _Session:
         with connection.begin():
             self.held = self._watermark.read(connection)
 
-    def _store(self, connection: Connection, messages: Sequence[Message]) -> Refused | None:
+    def _store(
+        self, connection: Connection, messages: Sequence[Message]
+    ) -> tuple[list[Refused], Refused | None]:
         """
         One transaction. A message that not even the table of rejected ones takes ends the batch before it.
 
         Returns:
-            That one, or None.
+            What was refused by its own table and stands among the rejected; and that one, or None.
         """
         after = (epoch_of(messages[-1]), messages[-1].sequence) if messages else self.held
         with connection.begin() as transaction:
             self._watermark.move(connection, self.held, after)
-            hopeless = self._insert(connection, messages)
+            aside, hopeless = self._insert(connection, messages)
             if hopeless is not None:
                 transaction.rollback()
         if hopeless is None:
             self.held = after
-            return None
+            return aside, None
         before = messages[: messages.index(hopeless.message)]
-        if before:
-            self._store(connection, before)
-        return hopeless
+        aside, earlier = self._store(connection, before) if before else ([], None)
+        return aside, earlier or hopeless
 
-    def _insert(self, connection: Connection, messages: Sequence[Message]) -> Refused | None:
+    def _insert(
+        self, connection: Connection, messages: Sequence[Message]
+    ) -> tuple[list[Refused], Refused | None]:
+        aside: list[Refused] = []
         hopeless: list[Refused] = []
         for family, table in self._tables.items():
             own = [one for one in messages if family_of(one.kind) == family]
             taken = [one for one in own if self._is_row(family, one.kind)]
             refused = table.store(self._driver, connection, taken)
-            refused += [Refused(one, None) for one in own if one.kind in LOG_KINDS]
-            hopeless += self._rejected[family].store_refused(self._driver, connection, refused)
-        return min(hopeless, key=lambda one: one.message.sequence, default=None)
+            aside += refused
+            notices = [Refused(one, None) for one in own if one.kind in LOG_KINDS]
+            hopeless += self._rejected[family].store_refused(self._driver, connection, refused + notices)
+        return aside, min(hopeless, key=lambda one: one.message.sequence, default=None)
 
     def _is_row(self, family: Family, kind: str) -> bool:
         """Whether a table takes it: columns of files stay empty for what is about the stream."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
-from inotify_bridge.sinks.base import Message, Newest
+from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Verdict
 from inotify_bridge.sinks.sql import SqlSink
 from tests.brokers import PostgresqlServer
 from tests.sinks.conformance import Sender, publish_all
@@ -226,7 +226,8 @@ def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     batch[20] = entry(21, level="good", status="many")
     batch[40] = entry(41, level="good", status=2**70)
     batch[49] = entry(50, level="good", status=1)
-    publish_all(sink, batch)
+    outcomes = sink.publish(batch)
+    assert {outcome.verdict for outcome in outcomes} == {Verdict.ACCEPTED}
     refused = [7, 8, 21, 41, 50]
     stored = [row[0] for row in fresh.rows(f"SELECT status FROM {fresh.name} ORDER BY 1")]
     assert stored == [number for number in range(1, 51) if number not in refused]
@@ -235,7 +236,9 @@ def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     assert {row[1] for row in kept} == {"log.entry"}
     assert all(row[2] for row in kept), kept
     assert json.loads(kept[2][3])["data"]["fields"] == {"level": "good", "status": "many"}
-    publish_all(sink, batch)
+    told = [one.sequence for one, outcome in zip(batch, outcomes, strict=True) if outcome.detail]
+    assert told == refused
+    assert sink.publish(batch) == [ACCEPTED] * 50
     assert fresh.count("_rejected") == len(refused)
 
 
