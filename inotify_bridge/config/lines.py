@@ -119,6 +119,14 @@ class Lines(Section):
             raise ValueError("time_format has no effect without a field that is a timestamp")
         return self
 
+    def extracted(self) -> frozenset[str] | None:
+        """The names of the fields that entries have; None: every line brings its own."""
+        return frozenset() if self.pattern is None else _format(self.pattern).fields
+
+    def named_groups(self) -> frozenset[str]:
+        """The fields that somebody has named on purpose: those of a pattern of one's own."""
+        return frozenset() if self.pattern in NAMES else self.extracted() or frozenset()
+
     def options(self) -> Options:
         """The same for those who follow."""
         parse = None if self.pattern is None else _format(self.pattern).parse

@@ -2,9 +2,7 @@
 The databases that a sink can write to: how each is opened, interrupted, looked after and filled.
 
 SQLAlchemy makes the tables and runs the few statements around a batch. The rows themselves take the fastest
-way that the driver has (`benchmarks/sql.py`). Measured on one machine with 18 columns, in CPU of the process
-and beside the 8 µs that an event costs to read: SQLAlchemy's insert of many rows 12 µs a row on SQLite and 22
-on PostgreSQL, statements of many rows 4 on SQLite, COPY 1.6 on PostgreSQL.
+way that the driver has; `benchmarks/sql.py` measures it beside others.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from inotify_bridge.errors import SinkMisconfigured
+from inotify_bridge.sinks.base import TakenFields
 from inotify_bridge.sinks.registry import is_this_machine
 from inotify_bridge.units import Seconds
 
@@ -49,6 +50,8 @@ _FAMILY_PATHS: Final[tuple[tuple[str, Family], ...]] = (
     ("data.fields", "log"),
     ("data.message", "log"),
 )
+_FIELDS: Final = "data.fields."
+_ALL_FIELDS: Final = ("envelope", "data", "data.fields")
 _Time = Annotated[Seconds, Field(gt=0)]
 _Table = Annotated[str, Field(max_length=112)]
 
@@ -202,6 +205,18 @@ class SqlOptions(BaseModel):
     def table_of(self, family: Family) -> str | None:
         """The name of the table that takes these events."""
         return self.table if family == "file" else self.log_table
+
+    def log_fields(self) -> TakenFields | None:
+        """See `inotify_bridge.sinks.base.Selective`."""
+        if self.log_table is None:
+            return None
+        own = self.columns_of("log")
+        named: dict[tuple[str, ...], str] = {
+            ("columns", name): column.path.removeprefix(_FIELDS).partition(".")[0]
+            for name, column in own.items()
+            if column.path.startswith(_FIELDS)
+        }
+        return TakenFields(named, not own or any(column.path in _ALL_FIELDS for column in own.values()))
 
     def columns_of(self, family: Family) -> dict[str, ColumnOptions]:
         """
