@@ -1,14 +1,16 @@
-"""An agent that is killed around the commit of its first log entries: for `tests.patched`."""
+"""An agent that is killed around a commit of its first log entries: for `tests.patched`."""
 
 from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from inotify_bridge.group import Group
 from inotify_bridge.outbox.store import Store
+from inotify_bridge.sinks.base import Message, Outcome
+from inotify_bridge.sinks.sql import SqlSink
 
 
 def _die() -> None:
@@ -49,3 +51,16 @@ def after_publish() -> None:
             _die()
 
     Group._committed = patched  # type: ignore[method-assign]
+
+
+def after_rows() -> None:
+    """A database has their rows, and the relay does not know it."""
+    publish = SqlSink.publish
+
+    def patched(self: SqlSink, batch: Sequence[Message]) -> list[Outcome]:
+        outcomes = publish(self, batch)
+        if any(message.kind == "log.entry" for message in batch):
+            _die()
+        return outcomes
+
+    SqlSink.publish = patched  # type: ignore[method-assign]
