@@ -7,6 +7,8 @@ busy the machine is.
 
 from __future__ import annotations
 
+import re
+from collections import Counter
 from collections.abc import Callable, Mapping
 from typing import Any, Final, TypeAlias
 
@@ -15,6 +17,8 @@ from inotify_bridge.errors import ConfigError
 Parse: TypeAlias = Callable[[str], Mapping[str, Any]]
 """The text of an entry to its fields. Raises Mismatch."""
 
+# What is quoted, and classes of characters, are none.
+_GROUP: Final = re.compile(r"\\Q.*?(?:\\E|\Z)|\\.|\[\^?\]?(?:\\.|[^\]\\])*+\]|\(\?P?<(\w+)>", re.DOTALL)
 _INSTALL: Final = "pip install 'inotify-bridge[lines]'"
 
 
@@ -46,12 +50,15 @@ def own(text: str) -> tuple[Parse, frozenset[str]]:
     A pattern that the whole entry must match, and the names of its groups.
 
     Raises:
-        ConfigError: it does not compile, has no named group, or RE2 is not installed.
+        ConfigError: it does not compile, has no named group or one twice, or RE2 is not installed.
     """
     regex = _compile(text)
     groups = tuple(regex.groupindex.items())
     if not groups:
         raise ConfigError("has no named group, so nothing would be extracted", "write (?P<name>…)")
+    twice = [name for name, count in _names(text).items() if count > 1]
+    if twice:  # RE2 takes that, and gives the first of them alone
+        raise ConfigError(f"has the group {', '.join(twice)} twice", "give each a name of its own")
 
     def parse(text: str) -> dict[str, str | None]:
         raw = text.encode()
@@ -65,6 +72,11 @@ def own(text: str) -> tuple[Parse, frozenset[str]]:
         return fields
 
     return parse, frozenset(name for name, _ in groups)
+
+
+def _names(text: str) -> Counter[str]:
+    """How often each name of a group stands in a pattern that compiles."""
+    return Counter(match[1] for match in _GROUP.finditer(text) if match[1] is not None)
 
 
 def starts(text: str) -> Callable[[bytes], bool]:

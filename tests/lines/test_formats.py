@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from typing import Any
 
@@ -18,8 +19,6 @@ from inotify_bridge.lines.formats import NAMES, ready_made
 from inotify_bridge.lines.pattern import Mismatch, own
 from inotify_bridge.lines.splitter import Raw
 
-pytest.importorskip("re2")
-
 NGINX = (
     '203.0.113.7 - frank [10/Oct/2026:13:55:36 -0700] "GET /a?b=\\"c\\" HTTP/1.1" 200 2326 '
     '"https://example.com/" "Mozilla/5.0 (X11) \\"x\\""'
@@ -34,7 +33,7 @@ def parse(name: str, text: str) -> dict[str, Any]:
 def test_combined() -> None:
     """Every part of a line of nginx or Apache, its request taken apart, its time in UTC."""
     found = parse("combined", NGINX)
-    assert found["remote_addr"], found["user"] == ("203.0.113.7", "frank")
+    assert (found["remote_addr"], found["user"]) == ("203.0.113.7", "frank")
     assert found["time"] == "2026-10-10T20:55:36.000000Z"
     assert (found["method"], found["path"], found["protocol"]) == ("GET", '/a?b=\\"c\\"', "HTTP/1.1")
     assert (found["status"], found["bytes"]) == (200, 2326)
@@ -107,6 +106,7 @@ def test_logfmt() -> None:
             parse("logfmt", wrong)
 
 
+@pytest.mark.usefixtures("re2")
 def test_a_pattern_of_ones_own() -> None:
     """The whole entry must match, a group that took no part is null, and letters beyond ASCII stay whole."""
     extract, names = own(r"(?P<level>\w+):(?P<code> \d+)? (?P<message>.*)")
@@ -116,6 +116,7 @@ def test_a_pattern_of_ones_own() -> None:
         extract("no")
 
 
+@pytest.mark.usefixtures("re2")
 @pytest.mark.parametrize(
     ("pattern", "reason"),
     [
@@ -131,6 +132,7 @@ def test_patterns_that_are_none(pattern: str, reason: str) -> None:
         own(pattern)
 
 
+@pytest.mark.usefixtures("re2")
 @pytest.mark.parametrize("pattern", [r"(?P<a>(a+)+)b", r"(?P<a>(.*)(.*)(.*)(.*)(.*)x)", r"(?P<a>(a|aa)+)$c"])
 def test_catastrophic_patterns_stop_nothing(pattern: str) -> None:
     """Where a backtracking engine would need years a match is over at once."""
@@ -156,6 +158,7 @@ def test_ready_made_patterns_go_back_nowhere(name: str, evil: str) -> None:
     assert time.process_time() - began < 10
 
 
+@pytest.mark.usefixtures("re2")
 def test_converted() -> None:
     """Numbers and times become what they are; null stays, and what is none of it is refused by name."""
     extract, _ = own(r"(?P<n>\S+) (?P<x>\S+) (?P<t>\S+)(?P<none>!)?")
@@ -168,6 +171,7 @@ def test_converted() -> None:
             both(wrong)
 
 
+@pytest.mark.usefixtures("re2")
 @pytest.mark.parametrize(
     ("time_format", "text", "expected"),
     [
@@ -184,6 +188,7 @@ def test_time_formats(time_format: str, text: str, expected: str | None) -> None
     assert found == expected or (expected is None and found.startswith("0001-01-0"))
 
 
+@pytest.mark.usefixtures("re2")
 def test_years_that_are_not_written() -> None:
     """A time without a year is of the last such day that is not in the future, whatever braces it holds."""
     extract, _ = own("(?P<t>.*)")
@@ -232,3 +237,20 @@ def test_any_bytes_become_an_event(raw: bytes, name: str | None) -> None:
 def test_half_of_a_pair() -> None:
     """JSON can escape what is no Unicode: it is replaced."""
     assert _data(rb'{"a":"\ud800"}', "json")["fields"] == {"a": "?"}
+
+
+@pytest.mark.usefixtures("re2")
+@pytest.mark.parametrize(
+    "pattern", [r"(?P<a>.)[(?P<a>]", r"(?P<a>.)\(?P<a>", r"(?P<a>.)\Q(?P<a>\E", r"(?P<a>.)[\](?P<a>]"]
+)
+def test_what_is_no_group(pattern: str) -> None:
+    """What is quoted or in a class has no name that could stand twice."""
+    assert own(pattern)[1] == {"a"}
+
+
+def test_without_re2(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A pattern of one's own says what has to be installed for it."""
+    monkeypatch.setitem(sys.modules, "re2", None)
+    with pytest.raises(ConfigError, match="google-re2") as caught:
+        own("(?P<a>.)")
+    assert caught.value.hint == "pip install 'inotify-bridge[lines]'"
