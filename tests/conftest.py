@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -80,6 +81,15 @@ def own_postgresql() -> Iterator[BrokerFactory[PostgresqlServer]]:
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A private certificate authority: ``issue()`` for this machine, ``issue("other.test")`` for another."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def re2() -> None:
+    """For tests of patterns of one's own: google-re2 is there."""
+    try:
+        importlib.import_module("re2")
+    except ImportError as error:
+        _unavailable(f"google-re2 is not installed: {error}")
 
 
 @pytest.fixture(autouse=True)

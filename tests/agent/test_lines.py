@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -89,6 +90,7 @@ def start(logs: Logs) -> None:
     logs.comes_after("begins")
 
 
+@pytest.mark.usefixtures("re2")
 def test_entries(follow: Callable[..., Logs]) -> None:
     """What is written becomes entries with their fields, or is rejected, and both are counted."""
     logs = follow(pattern=r"(?P<level>[A-Z]+) (?P<code>\d+) (?P<message>.*)", fields={"code": "int"})
@@ -305,6 +307,7 @@ def test_unfinished_lines(follow: Callable[..., Logs]) -> None:
     logs.agent.stop()
 
 
+@pytest.mark.usefixtures("re2")
 def test_flushed(follow: Callable[..., Logs]) -> None:
     """After the set time a line without its end is an entry, and lines that belong together are one."""
     logs = follow(flush_after="200ms", multiline={"start": r"^\d", "flush_after": "200ms"})
@@ -385,4 +388,23 @@ def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -
     logs.comes_after("ends")
     assert len(logs.messages()) == 3
     assert "message_b64" in logs.events("entry")[0]["data"]
+    logs.agent.stop()
+
+
+def test_reloaded(follow: Callable[..., Logs], trees: Trees) -> None:
+    """What an entry is can be changed while the agent runs: the epoch goes on, and no line is read twice."""
+    logs = follow()
+    logs.append("app.log", "a=1")
+    start(logs)
+    config = json.loads(logs.agent.file.read_text())
+    config["watch_groups"][0]["lines"]["pattern"] = "logfmt"
+    logs.agent.configure(config)
+    logs.agent.signal(signal.SIGHUP)
+    eventually(lambda: logs.agent.metric("config_reloads_total", result="success"), what="it is in force")
+    logs.append("app.log", "b=2")
+    logs.comes_after("ends=1")
+    found = {event["data"]["message"]: event["data"]["fields"] for event in logs.events("entry")}
+    assert (found["a=1"], found["b=2"]) == ({}, {"b": "2"})
+    assert len(logs.messages()) == len(found) == 4
+    assert len({event["sequence"].partition("-")[0] for event in logs.events("entry")}) == 1
     logs.agent.stop()

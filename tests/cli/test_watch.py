@@ -354,6 +354,7 @@ def test_lines(tree: Path) -> None:
     assert told[-1]["data"]["fields"] == {"level": "warn"}
 
 
+@pytest.mark.usefixtures("re2")
 def test_lines_as_text(tree: Path) -> None:
     """As text an entry is a line with its fields; a pattern that is none is refused with its reason."""
     log = tree / "app.log"

@@ -12,6 +12,7 @@ import yaml
 from inotify_bridge.config import Inspection, inspect
 
 Check = Callable[..., Inspection]
+EXAMPLE = Path(__file__).parents[2] / "examples" / "log-monitor.yaml"
 OWN = r"(?P<level>\S+) (?P<code>\d+) (?P<text>.*)"
 
 
@@ -71,18 +72,18 @@ def test_a_structure_below_a_field(check: Check) -> None:
     assert check("syslog", columns={"x": "data.fields.data.origin.ip"}).problems == ()
 
 
+@pytest.mark.usefixtures("re2")
 def test_named_groups_without_a_column(check: Check) -> None:
     """Groups of a pattern of one's own that no column takes are named in a note, a format's are not."""
-    pytest.importorskip("re2")
     (note,) = notes(check(OWN, columns={"level": "data.fields.level", "at": "time"}))
     assert note == "group 'g0': sink 'table' has no column for code, text"
     assert notes(check("combined", columns={"path": "data.fields.path"})) == []
 
 
+@pytest.mark.usefixtures("re2")
 @pytest.mark.parametrize("columns", [{}, {"f": "data.fields"}, {"e": "envelope"}, {"d": "data"}])
 def test_all_fields_are_kept(check: Check, columns: dict[str, Any]) -> None:
     """The default columns keep every field, and so does a column of all of them."""
-    pytest.importorskip("re2")
     assert notes(check(OWN, columns=columns)) == []
 
 
@@ -90,6 +91,15 @@ def test_entries_without_a_table(check: Check) -> None:
     """Where a group follows logs and its sink has a table of files only, a note says that nothing is kept."""
     found = check("combined", columns={}, log_table=None, table="files")
     assert notes(found) == ["group 'g0': sink 'table' keeps none of its log entries"]
+
+
+@pytest.mark.usefixtures("re2")
+def test_the_example() -> None:
+    """The example of the log monitor is a valid configuration, and nothing of it is left out."""
+    found = inspect(EXAMPLE, {})
+    assert found.problems == ()
+    assert found.config is not None
+    assert all(group.lines is not None for group in found.config.watch_groups)
 
 
 def notes(found: Inspection) -> list[str]:
