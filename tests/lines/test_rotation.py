@@ -6,31 +6,36 @@ from pathlib import Path
 
 import pytest
 
+from tests.rotation.places import FilePlace, Place, TablePlace
 from tests.rotation.torture import LOGROTATE, Plan, run
+from tests.sinks.sql_harness import PostgresqlHarness, SqliteHarness
 
 pytestmark = pytest.mark.skipif(LOGROTATE is None, reason="logrotate is not installed")
 
 
 @pytest.mark.parametrize(
-    ("mode", "kills", "every"),
+    ("mode", "sink", "kills", "every"),
     [
-        ("create", 1, 0.5),
-        ("dateext", 0, 1.1),
-        ("copytruncate", 1, 0.5),
-        ("delaycompress", 0, 0.5),
-        ("compress", 1, 0.5),
+        ("create", "sqlite", 1, 0.5),
+        ("dateext", "jsonl", 0, 1.1),
+        ("copytruncate", "jsonl", 1, 0.5),
+        pytest.param("delaycompress", "postgresql", 0, 0.5, marks=pytest.mark.postgresql),
+        ("compress", "sqlite", 1, 0.5),
     ],
 )
-def test_rotation(mode: str, kills: int, every: float, tmp_path: Path) -> None:
+def test_rotation(
+    request: pytest.FixtureRequest, mode: str, sink: str, kills: int, every: float, tmp_path: Path
+) -> None:
     """
-    Under writers that do not wait every line arrives once, those of each writer in their order. What was
-    compressed while the agent was down is told to be lost, to the byte.
+    Under writers that do not wait every line arrives once, also as a row of a table, those of each writer in
+    their order. What was compressed while the agent was down is told to be lost, to the byte.
     """
     outcome = run(
         Plan(
             mode, lines=6_000 if every < 1 else 12_000, kills=kills, writers=3, rotate_every=every, rate=3_000
         ),
         tmp_path,
+        _place(request, sink, tmp_path),
     )
     assert outcome.rotations >= 2
     assert outcome.kills == kills
@@ -40,3 +45,13 @@ def test_rotation(mode: str, kills: int, every: float, tmp_path: Path) -> None:
         assert outcome.left == 0
     if mode not in ("compress", "copytruncate"):  # they destroy what is written while they copy
         assert outcome.missing == 0
+
+
+def _place(request: pytest.FixtureRequest, sink: str, directory: Path) -> Place:
+    if sink == "jsonl":
+        return FilePlace(directory / "events.jsonl")
+    if sink == "sqlite":
+        return TablePlace(SqliteHarness(directory))
+    database = PostgresqlHarness(request.getfixturevalue("postgresql"))
+    request.addfinalizer(database.close)
+    return TablePlace(database)

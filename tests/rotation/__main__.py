@@ -3,18 +3,24 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import sys
 import tempfile
+from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
 
+from tests.brokers import PostgresqlServer
+from tests.rotation.places import FilePlace, Place, TablePlace
 from tests.rotation.torture import LOGROTATE, MODES, Plan, run
+from tests.sinks.sql_harness import PostgresqlHarness, SqliteHarness
 
 
 def main() -> int:
     """0 where every line arrived once and in order."""
     parser = argparse.ArgumentParser(prog="python -m tests.rotation", description=__doc__)
     parser.add_argument("--mode", choices=MODES, default="create")
+    parser.add_argument("--sink", choices=("jsonl", "sqlite", "postgresql"), default="jsonl")
     parser.add_argument("--lines", type=int, default=2_000_000)
     parser.add_argument("--kills", type=int, default=50)
     parser.add_argument("--writers", type=int, default=5)
@@ -33,10 +39,22 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as temporary:
         directory = given.directory or Path(temporary)
         directory.mkdir(parents=True, exist_ok=True)
-        outcome = run(plan, directory)
+        with _place(given.sink, directory) as place:
+            outcome = run(plan, directory, place)
     for name, value in asdict(outcome).items():
         sys.stdout.write(f"{name}: {value if name != 'holes' else value[:20]}\n")
     return int(bool(outcome.missing or outcome.doubled or outcome.disordered))
+
+
+@contextlib.contextmanager
+def _place(sink: str, directory: Path) -> Iterator[Place]:
+    if sink == "jsonl":
+        yield FilePlace(directory / "events.jsonl")
+    elif sink == "sqlite":
+        yield TablePlace(SqliteHarness(directory))
+    else:
+        with PostgresqlServer() as server:
+            yield TablePlace(PostgresqlHarness(server))
 
 
 if __name__ == "__main__":

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import gzip
-import json
 import random
 import shutil
 import subprocess
@@ -17,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.agent.process import AgentProcess
+from tests.rotation.places import Place
 from tests.waiting import eventually
 
 LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -77,19 +77,20 @@ class Outcome:
     holes: list[tuple[str, int, int]] = field(default_factory=list)
 
 
-def run(plan: Plan, directory: Path) -> Outcome:
+def run(plan: Plan, directory: Path, place: Place) -> Outcome:
     """
     Raises: AssertionError, the agent does not come to an end.
 
     Args:
-        directory: empty; for the logs, the state and what arrives.
+        directory: for the logs and the state.
+        place: where it delivers; nothing has arrived there.
     """
-    logs, out = directory / "logs", directory / "events.jsonl"
+    logs = directory / "logs"
     logs.mkdir(mode=0o755)
     agent_directory = directory / "agent"
     agent_directory.mkdir()
     outcome, began = Outcome(), time.monotonic()
-    with AgentProcess(agent_directory, _config(logs, out, directory / "state")) as agent:
+    with AgentProcess(agent_directory, _config(logs, place, directory / "state")) as agent:
         agent.start()
         with _rotating(plan, directory, outcome):
             writers = _writers(plan, logs / "app.log")
@@ -98,22 +99,22 @@ def run(plan: Plan, directory: Path) -> Outcome:
         eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
         agent.stop()
     outcome.seconds = time.monotonic() - began
-    arrived = _audit(plan, out, outcome)
+    arrived = _audit(plan, place, outcome)
     _witness(logs, arrived, outcome)
     return outcome
 
 
-def _config(logs: Path, out: Path, state: Path) -> dict[str, object]:
+def _config(logs: Path, place: Place, state: Path) -> dict[str, object]:
     return {
         "watch_groups": [
             {
                 "name": "g",
                 "paths": [str(logs)],
                 "lines": {"files": ["*.log"], "start_at": "beginning"},
-                "sinks": ["file"],
+                "sinks": [place.sink["name"]],
             }
         ],
-        "sinks": [{"name": "file", "type": "jsonl", "path": str(out)}],
+        "sinks": [place.sink],
         "state": {"dir": str(state)},
     }
 
@@ -179,23 +180,14 @@ def _caught_up(agent: AgentProcess) -> bool:
     )
 
 
-def _audit(plan: Plan, out: Path, outcome: Outcome) -> dict[str, list[int]]:
-    """Compare what arrived with what was written: repeats of the same event are one."""
-    seen: set[str] = set()
+def _audit(plan: Plan, place: Place, outcome: Outcome) -> dict[str, list[int]]:
+    """Compare what arrived with what was written."""
     numbers: dict[str, list[int]] = defaultdict(list)
-    with out.open("rb") as stream:
-        for line in stream:
-            event = json.loads(line)
-            if event["id"] in seen:
-                continue
-            seen.add(event["id"])
-            kind = event["type"].split(".")[-3:-1]
-            if kind == ["log", "entry"]:
-                outcome.entries += 1
-                words = event["data"]["message"].split(" ")
-                numbers[words[0]].append(int(words[1]))
-            elif kind == ["log", "truncated"]:
-                outcome.lost_bytes += event["data"]["lost_bytes"]
+    for message in place.messages():
+        outcome.entries += 1
+        name, number, *_ = message.split(" ")
+        numbers[name].append(int(number))
+    outcome.lost_bytes = place.lost_bytes()
     for name in (f"w{number}" for number in range(plan.writers)):
         _audit_one(name, numbers[name], plan.lines // plan.writers, outcome)
     return numbers
