@@ -39,7 +39,7 @@ def test_rotation(
     )
     assert outcome.rotations >= 2
     assert outcome.kills == kills
-    assert (outcome.doubled, outcome.disordered) == (0, 0)
+    assert (outcome.doubled, outcome.disordered, outcome.torn) == (0, 0, 0)
     assert outcome.lost_bytes == outcome.left_bytes, "what is told to be lost is what lies there"
     if mode != "compress":
         assert outcome.left == 0

@@ -4,19 +4,23 @@ from __future__ import annotations
 
 import gzip
 import random
+import re
 import shutil
+import signal
 import subprocess
 import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tests.agent.process import AgentProcess
 from tests.rotation.places import Place
+from tests.rotation.rsyslog import Rsyslog
+from tests.rotation.usage import cpu_seconds
 from tests.waiting import eventually
 
 LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -31,6 +35,7 @@ MODES = {
 """How logrotate rotates, by the words of its configuration."""
 
 _END_SECONDS = 300.0
+_LINE = re.compile(r" ?(w\d+) (\d+) x*$")
 
 
 @dataclass
@@ -59,8 +64,10 @@ class Outcome:
     """
     Args:
         missing, doubled, disordered: lines.
+        torn: entries that are no line of any writer.
         left: lines that are in some file, compressed or not, and did not arrive.
         lost_bytes: as ``log.truncated`` tells.
+        cpu: seconds of the agent, all its lives together; about, for what is used while it dies is not seen.
         left_bytes: the length of the lines that are left.
     """
 
@@ -70,15 +77,19 @@ class Outcome:
     missing: int = 0
     doubled: int = 0
     disordered: int = 0
+    torn: int = 0
     left: int = 0
     left_bytes: int = 0
     lost_bytes: int = 0
+    cpu: float = 0.0
     seconds: float = 0.0
     holes: list[tuple[str, int, int]] = field(default_factory=list)
 
 
-def run(plan: Plan, directory: Path, place: Place) -> Outcome:
+def run(plan: Plan, directory: Path, place: Place, peer: Rsyslog | None = None) -> Outcome:
     """
+    The agent, and beside it a peer that is killed at the same moments.
+
     Raises: AssertionError, the agent does not come to an end.
 
     Args:
@@ -92,14 +103,21 @@ def run(plan: Plan, directory: Path, place: Place) -> Outcome:
     outcome, began = Outcome(), time.monotonic()
     with AgentProcess(agent_directory, _config(logs, place, directory / "state")) as agent:
         agent.start()
+        if peer is not None:
+            peer.start()
         with _rotating(plan, directory, outcome):
             writers = _writers(plan, logs / "app.log")
-            _kill(plan, agent, writers, outcome)
+            _kill(plan, agent, peer, outcome)
             assert [writer.wait(_END_SECONDS) for writer in writers] == [0] * len(writers)
         eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
+        outcome.cpu += cpu_seconds(agent.pid)
         agent.stop()
     outcome.seconds = time.monotonic() - began
-    arrived = _audit(plan, place, outcome)
+    if peer is not None:
+        peer.settle()
+        peer.end(signal.SIGTERM)
+    outcome.lost_bytes = place.lost_bytes()
+    arrived = audit(plan, place.messages(), outcome)
     _witness(logs, arrived, outcome)
     return outcome
 
@@ -159,16 +177,21 @@ def _rotating(plan: Plan, directory: Path, outcome: Outcome) -> Iterator[None]:
     assert not failures, failures[0]
 
 
-def _kill(plan: Plan, agent: AgentProcess, writers: list[subprocess.Popen[bytes]], outcome: Outcome) -> None:
+def _kill(plan: Plan, agent: AgentProcess, peer: Rsyslog | None, outcome: Outcome) -> None:
     """Kill it at moments spread over the time that the writers need."""
     chance = random.Random(plan.seed)
     pause = plan.lines / plan.rate / (plan.kills + 1)
     for _ in range(plan.kills):
         time.sleep(chance.uniform(0.5, 1.5) * pause)
+        outcome.cpu += cpu_seconds(agent.pid)
         agent.kill()
+        if peer is not None:
+            peer.end(signal.SIGKILL)
         outcome.kills += 1
         time.sleep(chance.uniform(0.0, plan.down))
         agent.start(ready=False)
+        if peer is not None:
+            peer.start()
 
 
 def _caught_up(agent: AgentProcess) -> bool:
@@ -180,14 +203,16 @@ def _caught_up(agent: AgentProcess) -> bool:
     )
 
 
-def _audit(plan: Plan, place: Place, outcome: Outcome) -> dict[str, list[int]]:
-    """Compare what arrived with what was written."""
+def audit(plan: Plan, messages: Iterable[str], outcome: Outcome) -> dict[str, list[int]]:
+    """Compare what arrived with what was written; the numbers of each writer, in their order."""
     numbers: dict[str, list[int]] = defaultdict(list)
-    for message in place.messages():
+    for message in messages:
         outcome.entries += 1
-        name, number, *_ = message.split(" ")
-        numbers[name].append(int(number))
-    outcome.lost_bytes = place.lost_bytes()
+        found = _LINE.match(message)
+        if found is None:
+            outcome.torn += 1
+        else:
+            numbers[found[1]].append(int(found[2]))
     for name in (f"w{number}" for number in range(plan.writers)):
         _audit_one(name, numbers[name], plan.lines // plan.writers, outcome)
     return numbers
