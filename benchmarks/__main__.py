@@ -12,6 +12,7 @@ from benchmarks import (
     idle,
     kafka,
     latency,
+    lines,
     percall,
     rabbitmq,
     setup,
@@ -34,6 +35,7 @@ def main(context: click.Context) -> None:
     throughput.run(20_000)
     setup.run(10_000, 100_000)
     sql.run(10_000, 1)
+    lines.run(50_000)
     idle.run(10)
     facade.run(5, 33_334)
     for broker in ("rabbitmq", "kafka"):
@@ -48,6 +50,7 @@ for name, command in {
     "idle": idle.main,
     "kafka": kafka.main,
     "latency": latency.main,
+    "lines": lines.main,
     "percall": percall.main,
     "rabbitmq": rabbitmq.main,
     "setup": setup.main,
