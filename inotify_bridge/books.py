@@ -25,7 +25,8 @@ from inotify_bridge.events.event import LogItem
 from inotify_bridge.lines.report import NOTHING_FOUND, Found
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.outbox.ages import Ages
-from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import BEYOND_RETRY, Store
 from inotify_bridge.sinks.base import Message
 
 ACKNOWLEDGE = 1.0

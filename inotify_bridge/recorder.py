@@ -30,7 +30,8 @@ from inotify_bridge.lines.follower import Follower
 from inotify_bridge.lines.report import NOTHING_FOUND, Found
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.notices import tell
-from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import BEYOND_RETRY, Store
 from inotify_bridge.sinks.base import Message
 
 BATCH_BYTES = 1 << 18

@@ -21,8 +21,7 @@ from inotify_bridge.outbox.directory import set_aside
 from inotify_bridge.outbox.fence import Fence, taken_over
 from inotify_bridge.outbox.followed import NONE_FOLLOWED, FollowedTable, States
 from inotify_bridge.outbox.index import IndexTable
-from inotify_bridge.outbox.journal import Journal, Reader
-from inotify_bridge.outbox.journal import Position as Position
+from inotify_bridge.outbox.journal import Journal, Position, Reader
 from inotify_bridge.outbox.note import Doubt, Note, new_epoch
 from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
@@ -391,8 +390,9 @@ class Store:
         Note that a sink has confirmed everything up to and with a position; an older one changes nothing.
 
         It is written with the next transaction: a watermark that is behind after a crash means repeats only.
+        A sink that is gone by now has none.
         """
-        if position > self._watermarks[sink]:
+        if position > self._watermarks.get(sink, position):
             self._watermarks[sink] = position
             self._moved.add(sink)
 
@@ -490,10 +490,10 @@ class Store:
             raise taken_over(self.path)
 
     def _write_watermarks(self, watermarks: dict[str, Position]) -> None:
-        for sink, position in watermarks.items():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO watermarks (sink, epoch, sequence) VALUES (?,?,?)", (sink, *position)
-            )
+        rows = [(sink, *position) for sink, position in watermarks.items()]
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO watermarks (sink, epoch, sequence) VALUES (?,?,?)", rows
+        )
 
     def _set_meta(self, **values: Any) -> None:
         self._connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", values.items())

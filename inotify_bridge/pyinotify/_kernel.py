@@ -8,14 +8,6 @@ import os
 from inotify_bridge.capture import inotify
 
 
-def is_instance(fd: int) -> bool:
-    """Whether this number is, at this moment, an open inotify instance. Never raises."""
-    try:
-        return os.readlink(f"/proc/self/fd/{fd}") == "anon_inode:inotify"
-    except OSError:  # not open; or no /proc, and nobody can tell
-        return False
-
-
 class INotifyWrapper:
     """The three system calls. A refusal is -1, and its reason is kept for `get_errno` until the next one."""
 

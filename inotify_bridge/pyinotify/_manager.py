@@ -13,7 +13,7 @@ from inotify_bridge.capture.constants import IN_CREATE, IN_DELETE
 from inotify_bridge.pyinotify._errors import WatchManagerError
 from inotify_bridge.pyinotify._events import Event
 from inotify_bridge.pyinotify._handlers import ChainIfTrue, Handler
-from inotify_bridge.pyinotify._kernel import INotifyWrapper, is_instance
+from inotify_bridge.pyinotify._kernel import INotifyWrapper
 from inotify_bridge.pyinotify._watches import PathFilter, Watch
 
 NOT_A_PATH = -3
@@ -57,12 +57,6 @@ class WatchManager:
             if not self._ib_closed:
                 self._ib_closed = True
                 os.close(self._fd)
-
-    def __del__(self) -> None:
-        # Programs make one only to see whether there is inotify: an instance is a scarce thing. Programs also
-        # close the number by themselves (os.closerange in a daemon): then it may be another file's by now.
-        if getattr(self, "_fd", -1) >= 0 and not self._ib_closed and is_instance(self._fd):
-            self.close()
 
     def get_fd(self) -> int:
         """The descriptor to be polled for events."""

@@ -461,13 +461,6 @@ def test_a_descriptor_of_somebody_else(tmp_path: Path) -> None:
         assert [event.name for event in other.drain()] == ["x"]
 
 
-def test_a_manager_that_is_dropped() -> None:
-    """A manager that nobody holds any more gives its instance back."""
-    fd = pyinotify.WatchManager().get_fd()
-    with pytest.raises(OSError, match=os.strerror(errno.EBADF)):
-        os.fstat(fd)
-
-
 def test_threads_add_watches(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Watches that other threads add while events come lose none of their events."""
     tree(tmp_path, *(f"{thread}/{number}" for thread in range(4) for number in range(25)))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import threading
 from pathlib import Path
@@ -65,30 +64,6 @@ def test_thread_with_names_of_its_own(tmp_path: Path, name: str) -> None:
     notifier.stop()
     assert seen == ["a"]
     assert notifier.exception is None
-
-
-def test_descriptor_that_became_another_file() -> None:
-    """A manager whose descriptor the program closed does not close what has the number afterwards."""
-    manager = pyinotify.WatchManager()
-    fd = manager.get_fd()
-    os.close(fd)
-    other = os.open(os.devnull, os.O_RDONLY)
-    try:
-        assert other == fd
-        del manager
-        gc.collect()
-        os.fstat(other)
-    finally:
-        os.close(other)
-
-
-def test_descriptor_that_is_closed(capsys: pytest.CaptureFixture[str]) -> None:
-    """A manager whose descriptor the program closed goes without a word."""
-    manager = pyinotify.WatchManager()
-    os.close(manager.get_fd())
-    del manager
-    gc.collect()
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")

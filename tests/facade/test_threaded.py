@@ -206,9 +206,7 @@ def test_events_of_a_watch_that_is_being_added(tmp_path: Path, monkeypatch: pyte
     def slowly(fd: int, path: str, mask: int) -> int:
         wd = add(fd, path, mask)
         (tmp_path / "x").touch()
-        eventually(
-            lambda: notifier._ib_reads_done() and not notifier._eventq, what="the thread has the event"
-        )
+        eventually(lambda: notifier._ib_reads_done() and not notifier._eventq, what="the thread has it")
         return wd
 
     monkeypatch.setattr(manager._inotify_wrapper, "inotify_add_watch", slowly)

@@ -47,6 +47,15 @@ def _no_check(patch: Patch) -> None:
         """Nothing is doubted."""
 
 
+def _close_forgotten(patch: Patch) -> None:
+    """A close that was recorded while the path of its file was not certain is not kept."""
+    from inotify_bridge.capture.model import Model
+
+    @patch.instead_of(Model, "suspect")
+    def suspect(original: Any, self: Any, node: Any, name: bytes, kind: str) -> None:
+        """Nothing is kept for later."""
+
+
 def _overflow_ignored(patch: Patch) -> None:
     """The kernel said that it lost records, and nothing follows."""
     from inotify_bridge.capture.reconciler import Reconciler
@@ -289,6 +298,7 @@ MUTANTS = (
         _attributes_of_one_name,
         "tests/kernel/test_scenarios.py::test_attributes_of_a_file_with_two_names",
     ),
+    Mutant("close while away forgotten", "R1", _close_forgotten, "tests/simulation/test_doubts.py"),
     Mutant(
         "replaced directory not told",
         "R14",

@@ -237,6 +237,17 @@ def test_sinks_come_and_go(store: Store) -> None:
     assert store.set_sinks(["b", "c"]) == []
 
 
+def test_a_sink_that_is_gone_confirms(store: Store) -> None:
+    """What a sink confirms that a reload has removed meanwhile changes nothing."""
+    store.set_sinks(["orders", "gone"])
+    store.commit([b"one"], {})
+    store.set_sinks(["orders"])
+    store.acknowledge("gone", store.end)
+    store.commit([], {})
+    assert store.sinks == ["orders"]
+    assert store.slowest() == Position(store.epoch, 0)
+
+
 def test_a_watermark_never_goes_back(store: Store) -> None:
     """An older confirmation, also of an older epoch, changes nothing."""
     store.set_sinks(["orders"])
