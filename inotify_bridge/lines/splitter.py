@@ -151,7 +151,7 @@ class Splitter:
         What has no end yet. NULs at its front are no text: a writer that did not append left a hole where
         the file was truncated, and that may be longer than any memory.
         """
-        text = rest.lstrip(b"\0")
+        text = b"" if rest == bytes(len(rest)) else rest.lstrip(b"\0")  # far quicker than lstrip
         self._offset += len(rest) - len(text)
         self._buffer = text
 
