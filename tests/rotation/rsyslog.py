@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from tests.rotation.places import TablePlace
 from tests.rotation.usage import cpu_seconds
 from tests.sinks.sql_harness import PostgresqlHarness
 from tests.waiting import eventually
@@ -84,19 +85,24 @@ class Rsyslog:
 
     def settle(self) -> None:
         """Wait until nothing has come for three seconds."""
-        counts: list[int] = []
+        sizes: list[int] = []
 
         def quiet() -> bool:
-            counts.append(sum(1 for _ in self.messages()))
-            return len(counts) > 3 and len({*counts[-4:]}) == 1
+            sizes.append(self._size())
+            return len(sizes) > 3 and len({*sizes[-4:]}) == 1
 
         eventually(quiet, within=600, what="rsyslog has nothing more", poll=1.0)
 
     def messages(self) -> Iterator[str]:
         """What has arrived, in its order."""
         if self._database is not None:
-            rows = self._database.rows(f"SELECT body FROM {self._database.name} ORDER BY number")
-            yield from (body for (body,) in rows)
+            yield from TablePlace(self._database).messages()
         elif self._out.exists():
             with self._out.open(errors="replace") as stream:
                 yield from (line.rstrip("\n") for line in stream)
+
+    def _size(self) -> int:
+        """Of what has arrived, in rows or bytes."""
+        if self._database is not None:
+            return self._database.count()
+        return self._out.stat().st_size if self._out.exists() else 0
