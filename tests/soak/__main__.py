@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 from pathlib import Path
 
@@ -28,6 +29,8 @@ def main() -> int:
     parser.add_argument("--broker", choices=["rabbitmq", "kafka"], default="rabbitmq")
     parser.add_argument("--seed", type=int, default=1)
     wanted = parser.parse_args()
+    # SIGTERM ends it as Ctrl-C does: what was started is still ended.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     with far_of(wanted.broker, wanted.seed) as far:
         campaign = Campaign(far, wanted.seed, ground_of(wanted.seed), to_stderr)
         outcome = campaign.run_for(wanted.minutes * 60)
