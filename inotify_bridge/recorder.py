@@ -299,6 +299,11 @@ class Recorder:
     # -- log files
 
     @property
+    def unreadable_logs(self) -> int:
+        """How many followed logs cannot be read now. From any thread."""
+        return 0 if self._logs is None else self._logs.unreadable
+
+    @property
     def _reading(self) -> bool:
         return self._logs is not None and self._logs.busy
 

@@ -163,6 +163,11 @@ class Follower:
         """Bytes that are known to be there and are in no entry. From any thread, about right."""
         return sum(generation.unread for generation in self._register if not generation.finished)
 
+    @property
+    def unreadable(self) -> int:
+        """How many logs cannot be read now. From any thread."""
+        return self._report.unreadable_logs
+
     def step(self) -> Found:
         """
         Read on, for a bounded time.

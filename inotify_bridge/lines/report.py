@@ -53,6 +53,11 @@ class Report:
         self._fields = {"watch_group": group}
         self._unreadable: dict[bytes, str] = {}
 
+    @property
+    def unreadable_logs(self) -> int:
+        """How many cannot be read now. From any thread."""
+        return len(self._unreadable)
+
     def entries(self, generation: Generation, raws: Iterable[Raw]) -> None:
         """These entries were read."""
         now = time.time_ns()

@@ -16,6 +16,7 @@ from inotify_bridge.events.schemas import schema
 from tests.agent.conftest import Launch
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
+from tests.kernel.namespaces import without_override
 from tests.waiting import eventually
 
 jsonschema = pytest.importorskip("jsonschema")
@@ -388,6 +389,23 @@ def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -
     logs.comes_after("ends")
     assert len(logs.messages()) == 3
     assert "message_b64" in logs.events("entry")[0]["data"]
+    logs.agent.stop()
+
+
+def test_a_file_without_the_right_to_read(follow: Callable[..., Logs], trees: Trees) -> None:
+    """A log that may not be read holds up no other and is told; as soon as it may be, all of it comes."""
+    logs = follow()
+    logs.agent.prefix = without_override()
+    logs.append("secret.log", "one", "two")
+    (trees.root / "secret.log").chmod(0)
+    start(logs)
+    assert "secret.log cannot be read: Permission denied" in logs.agent.log
+    assert [word for word in logs.agent.group()["problems"] if "1 log files cannot be read" in word]
+    (trees.root / "secret.log").chmod(0o600)
+    logs.append("secret.log", "three")
+    eventually(lambda: "three" in logs.messages(), what="the last line")
+    assert [one for one in logs.messages() if one != "begins"] == ["one", "two", "three"]
+    assert logs.agent.group()["problems"] == []
     logs.agent.stop()
 
 
