@@ -11,7 +11,6 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
-import pip
 import pytest
 
 VERSIONS = ("3.11", "3.12", "3.13", "3.14")
@@ -60,9 +59,10 @@ class Environment:
             zipfile.ZipFile(wheel).extractall(self.packages)
 
     def pip(self, *arguments: str | Path) -> subprocess.CompletedProcess[str]:
-        """Call the suite's pip in this environment, which is of the same Python."""
-        program = Path(pip.__file__).parent
-        call = [str(self.python), str(program), "--isolated", "--disable-pip-version-check", *arguments]
+        """Call the suite's pip for this environment."""
+        # Not pip's directory as a program: it would see what is installed beside it.
+        call: list[str | Path] = [sys.executable, "-m", "pip", "--python", self.python, "--isolated"]
+        call += ["--disable-pip-version-check", *arguments]
         return subprocess.run(call, capture_output=True, text=True, timeout=100, check=False)
 
     def install(self, *wheels: str | Path) -> None:

@@ -67,7 +67,7 @@ class Judge:
             self.unseen(node, name, changes)
         else:
             self.doubts.pop((node, name), None)
-            self.model.suspects.pop((node, name), None)
+            self.model.suspicion(node, name)
 
     def unseen(self, node: Directory, name: bytes, changes: list[Change]) -> None:
         """The name could not be looked at: its changes go out without the fields of a stat."""
@@ -77,7 +77,8 @@ class Judge:
     def _remember(self, node: Directory, name: bytes, changes: list[Change]) -> None:
         for change in changes:
             if change.kind in _CONTENT and change.stat is None:
-                self.model.suspect(node, name, "modified" if change.kind == "modified" else "written")
+                kind: Kind = "modified" if change.kind == "modified" else "written"
+                self.model.suspect(node, name, kind, told=True)
 
     def doubt(self, node: Directory, name: bytes) -> None:
         """Have a name checked when the queue has been quiet for a moment."""
@@ -132,7 +133,7 @@ class Judge:
             for change in changes:
                 change.stat = seen
             return False
-        suspected = self.model.suspects.pop((node, name), None)
+        suspected = self.model.suspicion(node, name)
         if not changes:
             self._compare_told(node, name, kid, seen, row, suspected)
             return True
@@ -270,7 +271,7 @@ class Judge:
         elif audit:
             self._compare(node, name, entry, seen, row, audit, times=False)
         else:
-            self._compare_told(node, name, entry, seen, row, self.model.suspects.pop((node, name), None))
+            self._compare_told(node, name, entry, seen, row, self.model.suspicion(node, name))
 
     def _compare(
         self, node: Directory, name: bytes, kid: Kid, seen: Stat, row: Row | None, audit: bool, times: bool

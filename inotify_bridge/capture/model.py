@@ -25,6 +25,13 @@ BATCH_BYTES = 4 << 20
 _CONTENT = frozenset(("created", "written", "modified"))
 
 
+class _Suspicion(NamedTuple):
+    """See `Model.suspect`."""
+
+    kind: Kind
+    told: bool
+
+
 class Batch(NamedTuple):
     """
     What belongs into one transaction.
@@ -70,7 +77,7 @@ class Model:
         self.follower: Follower | None = None
         self.moved_directories: list[Directory] = []
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
-        self.suspects: dict[tuple[Directory, bytes], Kind] = {}
+        self._suspects: dict[tuple[Directory, bytes], _Suspicion] = {}
         self._index = index
         self._unwatch = unwatch
         self._wall = wall
@@ -170,10 +177,22 @@ class Model:
         names = self.marked.get(node)
         return names.pop(name, []) if names is not None else []
 
-    def suspect(self, node: Directory, name: bytes, kind: Kind) -> None:
-        """The content of a file was told to have changed, at a time when its path was not known for sure."""
-        if self.suspects.get((node, name)) != "written":
-            self.suspects[node, name] = kind
+    def suspect(self, node: Directory, name: bytes, kind: Kind, told: bool = False) -> None:
+        """
+        The content of a file was recorded to have changed, at a time when its path was not known for sure.
+
+        Args:
+            told: it was told, but without the fields of a stat.
+        """
+        before = self._suspects.get((node, name))
+        if before is not None:
+            kind, told = "written" if before.kind == "written" else kind, told and before.told
+        self._suspects[node, name] = _Suspicion(kind, told)
+
+    def suspicion(self, node: Directory, name: bytes) -> Kind | None:
+        """What was suspected of a name, and is no more: it is being looked at."""
+        found = self._suspects.pop((node, name), None)
+        return None if found is None else found.kind
 
     # -- changes
 
@@ -273,7 +292,7 @@ class Model:
 
     def _gone(self, node: Directory, name: bytes, kid: Kid) -> None:
         self._tell_gone((node.number, name), self.tree.join(node, name), type_of(kid))
-        self.suspects.pop((node, name), None)
+        self._suspects.pop((node, name), None)
         names = self.marked.get(node)
         if names is not None and names.get(name):
             names[name] = []  # what the batch said about it before happened to something that is gone
@@ -301,8 +320,8 @@ class Model:
             node.parent = None
             node.kids = {}
         self.tree.paths_changed()
-        if self.suspects:
-            self.suspects = {place: kind for place, kind in self.suspects.items() if place[0].alive()}
+        if self._suspects:
+            self._suspects = {place: one for place, one in self._suspects.items() if place[0].alive()}
 
     def unwatch(self, node: Directory) -> None:
         """End the watch of one directory."""
@@ -318,10 +337,10 @@ class Model:
         del node.kids[name]
         self._erase((node.number, name))
         earlier = self.unmark(node, name)
-        suspected = self.suspects.pop((node, name), None)
-        self.suspects.pop((to, to_name), None)
-        if suspected is not None:
-            self.suspects[to, to_name] = suspected
+        suspected = self._suspects.pop((node, name), None)
+        self._suspects.pop((to, to_name), None)
+        if suspected is not None and not suspected.told:
+            self._suspects[to, to_name] = suspected
         self.mark(node, name)  # RENAME_EXCHANGE: something may stand there now
         key = (to.number, to_name)
         if key not in self._writes and to_name not in to.kids:
@@ -369,10 +388,11 @@ class Model:
         for change in changes:
             change.stat = seen
         self.store(node, name, kid, seen)
-        suspected = self.suspects.pop((node, name), None)
-        told = {change.kind for change in changes}
-        if suspected and type_of(kid) == stat.S_IFREG and not told & {suspected, "written"}:
-            self.say(suspected, node, name, stat.S_IFREG, seen)
+        suspected = self._suspects.pop((node, name), None)
+        if suspected is None or suspected.told or type_of(kid) != stat.S_IFREG:
+            return
+        if not {change.kind for change in changes} & {suspected.kind, "written"}:
+            self.say(suspected.kind, node, name, stat.S_IFREG, seen)
 
     def tell_content(
         self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None

@@ -52,7 +52,7 @@ def _close_forgotten(patch: Patch) -> None:
     from inotify_bridge.capture.model import Model
 
     @patch.instead_of(Model, "suspect")
-    def suspect(original: Any, self: Any, node: Any, name: bytes, kind: str) -> None:
+    def suspect(original: Any, self: Any, *about: Any, **more: Any) -> None:
         """Nothing is kept for later."""
 
 

@@ -198,7 +198,7 @@ def test_replay_of_what_is_not_kept(trees: Trees) -> None:
         trees.files("first", 20)
         reaches(embedded, embedded.group.barrier(30.0))
         eventually(lambda: embedded.group.store.live_bytes == 0, what="the journal is pruned")
-        with pytest.raises(UnavailableError, match="not kept any more") as refused:
+        with pytest.raises(ConfigError, match="not kept any more") as refused:
             embedded.group.replay(1, None)
         assert "resync --snapshot" in refused.value.hint
 
