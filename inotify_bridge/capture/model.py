@@ -17,19 +17,13 @@ from inotify_bridge.capture.change import Change, Item, Kind, Notice, Origin, St
 from inotify_bridge.capture.fallen import Fallen, weight
 from inotify_bridge.capture.following import Follower
 from inotify_bridge.capture.index import Index, Key, Row, Writes
+from inotify_bridge.capture.suspects import Suspects
 from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, Fresh, Kid, Root, Tree, type_of, walk
 
 BATCH_BYTES = 4 << 20
 """About how many bytes of messages one batch holds at the most: all that is in the making at once."""
 
 _CONTENT = frozenset(("created", "written", "modified"))
-
-
-class _Suspicion(NamedTuple):
-    """See `Model.suspect`."""
-
-    kind: Kind
-    told: bool
 
 
 class Batch(NamedTuple):
@@ -77,7 +71,7 @@ class Model:
         self.follower: Follower | None = None
         self.moved_directories: list[Directory] = []
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
-        self._suspects: dict[tuple[Directory, bytes], _Suspicion] = {}
+        self._suspects = Suspects()
         self._index = index
         self._unwatch = unwatch
         self._wall = wall
@@ -184,14 +178,11 @@ class Model:
         Args:
             told: it was told, but without the fields of a stat.
         """
-        before = self._suspects.get((node, name))
-        if before is not None:
-            kind, told = "written" if before.kind == "written" else kind, told and before.told
-        self._suspects[node, name] = _Suspicion(kind, told)
+        self._suspects.add(node, name, kind, told)
 
     def suspicion(self, node: Directory, name: bytes) -> Kind | None:
         """What was suspected of a name, and is no more: it is being looked at."""
-        found = self._suspects.pop((node, name), None)
+        found = self._suspects.take(node, name)
         return None if found is None else found.kind
 
     # -- changes
@@ -292,7 +283,7 @@ class Model:
 
     def _gone(self, node: Directory, name: bytes, kid: Kid) -> None:
         self._tell_gone((node.number, name), self.tree.join(node, name), type_of(kid))
-        self._suspects.pop((node, name), None)
+        self._suspects.take(node, name)
         names = self.marked.get(node)
         if names is not None and names.get(name):
             names[name] = []  # what the batch said about it before happened to something that is gone
@@ -320,8 +311,7 @@ class Model:
             node.parent = None
             node.kids = {}
         self.tree.paths_changed()
-        if self._suspects:
-            self._suspects = {place: one for place, one in self._suspects.items() if place[0].alive()}
+        self._suspects.forget()
 
     def unwatch(self, node: Directory) -> None:
         """End the watch of one directory."""
@@ -337,10 +327,7 @@ class Model:
         del node.kids[name]
         self._erase((node.number, name))
         earlier = self.unmark(node, name)
-        suspected = self._suspects.pop((node, name), None)
-        self._suspects.pop((to, to_name), None)
-        if suspected is not None and not suspected.told:
-            self._suspects[to, to_name] = suspected
+        self._suspects.move(node, name, to, to_name)
         self.mark(node, name)  # RENAME_EXCHANGE: something may stand there now
         key = (to.number, to_name)
         if key not in self._writes and to_name not in to.kids:
@@ -388,7 +375,7 @@ class Model:
         for change in changes:
             change.stat = seen
         self.store(node, name, kid, seen)
-        suspected = self._suspects.pop((node, name), None)
+        suspected = self._suspects.take(node, name)
         if suspected is None or suspected.told or type_of(kid) != stat.S_IFREG:
             return
         if not {change.kind for change in changes} & {suspected.kind, "written"}:
