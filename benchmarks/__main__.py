@@ -12,9 +12,11 @@ from benchmarks import (
     idle,
     kafka,
     latency,
+    lines,
     percall,
     rabbitmq,
     setup,
+    sql,
     throughput,
 )
 from benchmarks.report import machine
@@ -32,6 +34,8 @@ def main(context: click.Context) -> None:
     latency.run(latency.Load(rate=1000, seconds=5))
     throughput.run(20_000)
     setup.run(10_000, 100_000)
+    sql.run(10_000, 1)
+    lines.run(50_000)
     idle.run(10)
     facade.run(5, 33_334)
     for broker in ("rabbitmq", "kafka"):
@@ -46,9 +50,11 @@ for name, command in {
     "idle": idle.main,
     "kafka": kafka.main,
     "latency": latency.main,
+    "lines": lines.main,
     "percall": percall.main,
     "rabbitmq": rabbitmq.main,
     "setup": setup.main,
+    "sql": sql.main,
     "throughput": throughput.main,
 }.items():
     main.add_command(command, name)

@@ -21,9 +21,12 @@ from inotify_bridge.capture.model import Batch
 from inotify_bridge.capture.port import Volume
 from inotify_bridge.errors import StoreError
 from inotify_bridge.events.envelope import Encoder
+from inotify_bridge.events.event import LogItem
+from inotify_bridge.lines.report import NOTHING_FOUND, Found
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.outbox.ages import Ages
-from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import BEYOND_RETRY, Store
 from inotify_bridge.sinks.base import Message
 
 ACKNOWLEDGE = 1.0
@@ -141,10 +144,12 @@ class Books:
 
     # -- one batch
 
-    def record(self, batch: Batch) -> bool:
+    def record(self, batch: Batch, found: Found = NOTHING_FOUND) -> bool:
         """
         Encode and commit a batch, however often it has to be tried.
 
+        Args:
+            found: of the log files; it comes after the batch, in the same transaction.
         Returns:
             Whether it is committed: False where it was given up.
         Raises:
@@ -152,11 +157,11 @@ class Books:
         """
         messages = [
             self._message(item, sequence)
-            for sequence, item in enumerate(batch.items, self.store.last_sequence + 1)
+            for sequence, item in enumerate([*batch.items, *found.items], self.store.last_sequence + 1)
         ]
         records = [message.pack() for message in messages]
         until = time.monotonic() + _IO_SECONDS
-        while (error := self._commit(records, batch)) is not None:
+        while (error := self._commit(records, batch, found)) is not None:
             if self._give_up():
                 return False
             if error.reason == "io" and time.monotonic() > until:
@@ -168,18 +173,20 @@ class Books:
             self._ages.add(self.store.end, time.time())
             self._metrics.count_events(Counter(message.kind for message in messages))
             self._committed(self.store.epoch, messages)
+        if found.bytes_read or found.bytes_lost:
+            self._metrics.log_read(found.bytes_read, found.bytes_lost)
         self._note_down()
         return True
 
-    def _message(self, item: Item, sequence: int) -> Message:
+    def _message(self, item: Item | LogItem, sequence: int) -> Message:
         if isinstance(item, Notice):
             item = self._complete(item)
         kind, key, body = self._encoder.encode(item, sequence)
         return Message(sequence, item.time / 1e9, kind, key, body)
 
-    def _commit(self, records: list[bytes], batch: Batch) -> StoreError | None:
+    def _commit(self, records: list[bytes], batch: Batch, found: Found) -> StoreError | None:
         try:
-            self.store.commit(records, batch.writes)
+            self.store.commit(records, batch.writes, found.states)
         except StoreError as error:
             self._failed(error)
             return error

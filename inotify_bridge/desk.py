@@ -22,9 +22,10 @@ from inotify_bridge.errors import BridgeError, ConfigError, SinkUnavailable, Sto
 from inotify_bridge.events.parking import about
 from inotify_bridge.events.parking import parked as place_of
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import PARKED_KIND
-from inotify_bridge.outbox.store import BEYOND_RETRY, Position
+from inotify_bridge.outbox.store import BEYOND_RETRY
 from inotify_bridge.sinks.base import Message, Outcome
 
 T = TypeVar("T")

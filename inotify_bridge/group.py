@@ -21,9 +21,10 @@ from inotify_bridge.epochs import begin_epoch, keep_subject, open_store, set_sin
 from inotify_bridge.errors import EpochEnded, SinkUnavailable, StoreError, UnavailableError
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.comparison import Comparison
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.relay import Relay
 from inotify_bridge.outbox.relay_ports import Guards
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.store import Store
 from inotify_bridge.relays import Relays
 from inotify_bridge.reload import goes_on, sinks_to_end, subject_of
 from inotify_bridge.signalled import Signalled

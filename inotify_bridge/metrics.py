@@ -25,7 +25,7 @@ from prometheus_client.registry import Collector
 from inotify_bridge import __version__
 from inotify_bridge.capture.constants import EVENT_NAMES
 from inotify_bridge.errors import SINK_ERROR_REASONS, STORE_ERROR_REASONS
-from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, STREAM_KINDS
+from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, LOG_KINDS, STREAM_KINDS
 from inotify_bridge.metric_series import Family, Metric, Series, Value
 from inotify_bridge.sinks.base import Message
 
@@ -35,12 +35,14 @@ SINK: Final = ("sink",)
 PAIR: Final = ("watch_group", "sink")
 
 # fmt: off
-EVENT_TYPES: Final = (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values())
+EVENT_TYPES: Final = (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values(), *LOG_KINDS.values())
 EPOCH_REASONS: Final = ("new", "missing", "corrupt", "note_missing", "restored", "rolled_back", "sink_ahead", "changed", "root", "requested")
 RESYNC_REASONS: Final = ("start", "overflow", "restart", "state_lost", "root", "audit", "requested", "reload", "internal")
 LATENCY_BUCKETS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0)
 RESYNC_BUCKETS: Final = (0.01, 0.1, 0.5, 1.0, 5.0, 15.0, 60.0, 300.0, 1800.0)
 # fmt: on
+
+_LOG_COUNTERS: Final = {LOG_KINDS["entry"]: "log_entries", LOG_KINDS["rejected"]: "log_rejected"}
 
 WATCH_ERRORS: Final[dict[int, str]] = {
     errno.ENOSPC: "limit",
@@ -97,6 +99,13 @@ CATALOGUE: Final = (
     _counter(GROUP, "resyncs", "Resyncs started, by reason.", reason=RESYNC_REASONS),
     _histogram(GROUP, "resync_duration_seconds", "Time from the start of a resync to its completion.", RESYNC_BUCKETS),
     _counter(GROUP, "events", "Events recorded in the outbox, by CloudEvents type without prefix and version.", type=EVENT_TYPES),
+    # Followed log files.
+    _counter(GROUP, "log_entries", "Entries of log files recorded."),
+    _counter(GROUP, "log_rejected", "Entries recorded as rejected: they are not what `lines.pattern` and `lines.fields` say."),
+    _counter(GROUP, "log_bytes_read", "Bytes of log files read."),
+    _counter(GROUP, "log_bytes_lost", "Bytes of log files that are known to have been there and could not be read any more."),
+    _gauge(GROUP, "log_lag_bytes", "Bytes of log files that are known to be there and are in no recorded entry yet."),
+    _gauge(GROUP, "log_files", "Log files followed, rotated ones included."),
     # The outbox.
     _gauge(GROUP, "outbox_events", "Events in the journal that some sink has not acknowledged."),
     _gauge(GROUP, "outbox_bytes", "Bytes of the journal that count against the limit."),
@@ -122,6 +131,7 @@ CATALOGUE: Final = (
     _histogram(PAIR, "sink_ack_duration_seconds", "Time from handing a batch to the sink to its confirmation.", LATENCY_BUCKETS),
     _histogram(PAIR, "event_latency_seconds", "Time from the notifier's read of an event to its confirmation by the broker.", LATENCY_BUCKETS),
     _counter(PAIR, "sink_parked_events", "Messages set aside because the broker would never take them."),
+    _counter(PAIR, "sink_rejected_rows", "Events that stand in a table of rejected ones because the database refused their rows."),
     _gauge(PAIR, "parked_events", "Messages set aside now, waiting for an operator."),
     _counter(PAIR, "events_dropped", "Parked messages that an operator dropped. Anything else is a bug."),
     _gauge(SINK, "sink_insecure", "1 when the sink's configuration turns a protection off (no TLS to another host, certificate not verified)."),
@@ -195,6 +205,13 @@ class GroupMetrics:
         """Events of a recorded batch by kind, for example ``file.written`` (`EVENT_TYPES`)."""
         for kind, count in counts.items():
             self._events[kind].add(count)
+            if kind in _LOG_COUNTERS:
+                self._value(_LOG_COUNTERS[kind]).add(count)
+
+    def log_read(self, size: int, lost: int) -> None:
+        """So many bytes of log files were read, and so many are lost."""
+        self._value("log_bytes_read").add(size)
+        self._value("log_bytes_lost").add(lost)
 
     def watches(self, held: int, uncovered: int) -> None:
         """Watches held, and directories polled instead."""
@@ -276,6 +293,11 @@ class GroupMetrics:
         self._value("notifier_cpu_seconds").follow(notifier_cpu_seconds)
         self._value("recorder_cpu_seconds").follow(recorder_cpu_seconds)
 
+    def follow_logs(self, files: Callable[[], float], lag_bytes: Callable[[], float]) -> None:
+        """The same for the log files of a group that follows any."""
+        self._value("log_files").follow(files)
+        self._value("log_lag_bytes").follow(lag_bytes)
+
 
 class RelayMetrics:
     """What one relay writes: the observer of `outbox.relay`. Every call may come from any thread."""
@@ -328,6 +350,10 @@ class RelayMetrics:
     def parked(self, count: int) -> None:
         """So many messages were set aside."""
         self._value("sink_parked_events").add(count)
+
+    def set_aside(self, count: int) -> None:
+        """The sink stored so many messages apart from the others."""
+        self._value("sink_rejected_rows").add(count)
 
     def parked_now(self, count: int) -> None:
         """So many messages are set aside in all; the recorder counts them, for it is who knows."""

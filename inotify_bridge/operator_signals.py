@@ -15,7 +15,7 @@ from inotify_bridge.events.names import decode as decode_name
 from inotify_bridge.events.names import encode as encode_name
 from inotify_bridge.events.parking import about
 from inotify_bridge.group import Group
-from inotify_bridge.outbox import store
+from inotify_bridge.outbox import journal
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.sinks.base import Message
 from inotify_bridge.status import timestamp
@@ -174,12 +174,12 @@ def _is_directory(path: bytes) -> bool:
         return False
 
 
-def _said(position: store.Position) -> Position:
+def _said(position: journal.Position) -> Position:
     return {"epoch": position.epoch, "sequence": position.sequence}
 
 
-def _place(position: Position | None) -> store.Position | None:
-    return None if position is None else store.Position(position["epoch"], position["sequence"])
+def _place(position: Position | None) -> journal.Position | None:
+    return None if position is None else journal.Position(position["epoch"], position["sequence"])
 
 
 def _told(group: str, one: Parked) -> ParkedMessage:

@@ -26,9 +26,12 @@ from inotify_bridge.desk import Desk
 from inotify_bridge.errors import EpochEnded, StoreError
 from inotify_bridge.events.digest import Digest
 from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.lines.follower import Follower
+from inotify_bridge.lines.report import NOTHING_FOUND, Found
 from inotify_bridge.metrics import GroupMetrics, RelayMetrics
 from inotify_bridge.notices import tell
-from inotify_bridge.outbox.store import BEYOND_RETRY, Position, Store
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import BEYOND_RETRY, Store
 from inotify_bridge.sinks.base import Message
 
 BATCH_BYTES = 1 << 18
@@ -56,6 +59,7 @@ class Recorder:
         notifier_turned_at: when the notifier's loop turned last, monotonic seconds.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
+        logs: reads the log files that the group follows; None: it follows none.
     """
 
     def __init__(
@@ -71,6 +75,7 @@ class Recorder:
         snapshot_done: threading.Event,
         committed: Callable[[str, list[Message]], None],
         failed: Callable[[BaseException], None],
+        logs: Follower | None = None,
     ) -> None:
         self.turned_at = time.monotonic()
         self.snapshot_done = snapshot_done
@@ -83,6 +88,7 @@ class Recorder:
         self._notifier_turned_at = notifier_turned_at
         self._caught_up = caught_up
         self._failed = failed
+        self._logs = logs
         self.failure: BaseException | None = None
         """What killed the thread."""
         self._reason: Reason = "start"
@@ -195,6 +201,8 @@ class Recorder:
             self.failure = error
             self._failed(error)
         finally:
+            if self._logs is not None:
+                self._logs.close()
             self._metrics.recorder_up(False)
 
     def _begin(self) -> None:
@@ -211,7 +219,7 @@ class Recorder:
             return True
         if self._finish_by is None:
             return False
-        done = not self._inbox.waiting() and self._reconciler.settled
+        done = not self._inbox.waiting() and self._reconciler.settled and not self._reading
         return done or time.monotonic() >= self._finish_by
 
     def _turn(self) -> None:
@@ -229,7 +237,8 @@ class Recorder:
             # What is due comes at least every second, also under a load that never ends.
             self._tick_at = self.turned_at + _TICK
             self._reconciler.tick(backlog)
-        if self._record(self._with_heartbeat(self._reconciler.close_batch(backlog))):
+        batch = self._with_heartbeat(self._reconciler.close_batch(backlog))
+        if self._record(batch, self._read_logs()):
             self._pass_barriers()
 
     def _timeout(self) -> float:
@@ -242,7 +251,8 @@ class Recorder:
             due.append(now + ACKNOWLEDGE)
         if self._reconciler.records_read:
             due.append(self._count_at)
-        for moment in (self._reconciler.deadline, self._beat_at, self._finish_by and now + 0.01):
+        logs = None if self._logs is None else self._logs.deadline
+        for moment in (logs, self._reconciler.deadline, self._beat_at, self._finish_by and now + 0.01):
             if moment is not None:
                 due.append(moment)
         return max(0.0, min(due) - now)
@@ -262,7 +272,7 @@ class Recorder:
 
     def _pass_barriers(self) -> None:
         """After a commit. Who waits for one that never passes sees that the recorder has ended."""
-        if self._barriers and not self._reconciler.adopting:
+        if self._barriers and not self._reconciler.adopting and not self._reading:
             for barrier in self._barriers:
                 barrier.passed.set()
             self._barriers.clear()
@@ -275,7 +285,7 @@ class Recorder:
 
     def _end(self) -> None:
         if not self._interrupted.is_set():
-            clean = not self._inbox.waiting() and self._reconciler.settled
+            clean = not self._inbox.waiting() and self._reconciler.settled and not self._reading
             if not clean:
                 _log.warning(
                     "ended by the deadline before everything was recorded: the next start compares it",
@@ -286,12 +296,30 @@ class Recorder:
             if self._record(Batch([*batch.items, *stopped], batch.writes)):
                 self._pass_barriers()
 
+    # -- log files
+
+    @property
+    def unreadable_logs(self) -> int:
+        """How many followed logs cannot be read now. From any thread."""
+        return 0 if self._logs is None else self._logs.unreadable
+
+    @property
+    def _reading(self) -> bool:
+        return self._logs is not None and self._logs.busy
+
+    def _read_logs(self) -> Found:
+        """A step of reading. A batch that comes in several is recorded first: its hints are of one moment."""
+        if self._logs is None or self._reconciler.behind:
+            return NOTHING_FOUND
+        return self._logs.step()
+
     # -- one batch
 
-    def _record(self, batch: Batch) -> bool:
+    def _record(self, batch: Batch, found: Found = NOTHING_FOUND) -> bool:
         if self._missing:
             return False
-        committed = not (batch.items or batch.writes) or self.books.record(batch)
+        empty = not (batch.items or batch.writes or found.items or found.states)
+        committed = empty or self.books.record(batch, found)
         if not committed:
             self._missing = True  # nothing may come after a batch that is missing
             self._interrupted.set()
@@ -347,6 +375,8 @@ class Recorder:
             seconds, entries = float(data["duration_seconds"]), int(data["entries"])
             self.last_resync = (str(data["reason"]), time.time(), entries, seconds)
             self.snapshot_done.set()
+            if self._logs is not None:
+                self._logs.compared()
 
     def _count(self) -> None:
         reconciler, metrics = self._reconciler, self._metrics

@@ -7,9 +7,10 @@ from collections.abc import Callable, Mapping
 
 from inotify_bridge.config.model import WatchGroup
 from inotify_bridge.errors import ConfigError, StoreError, UnavailableError
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.relay import Relay
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.relays import Relays
 from inotify_bridge.threads import Threads

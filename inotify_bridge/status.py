@@ -248,6 +248,10 @@ def _words(group: Group) -> list[str]:
         words.append(
             f"{count} directories are polled, not watched: `inotify-bridge doctor` says which limit to raise"
         )
+    if count := group.recorder.unreadable_logs:
+        words.append(
+            f"{count} log files cannot be read, the log of the agent says which and why; tried again"
+        )
     if group.recorder.books.blocked:
         words.append("the journal is full: reading waits until the slowest sink takes messages")
     parked, limit = group.store.parked_bytes, group.store.max_bytes

@@ -12,11 +12,12 @@ from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.notifier import Inbox, Notifier
 from inotify_bridge.capture.reconciler import Reconciler
 from inotify_bridge.config.model import Config, WatchGroup
+from inotify_bridge.lines.follower import Follower
 from inotify_bridge.metrics import GroupMetrics, Metrics
 from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
-from inotify_bridge.wiring import cpu_seconds, instance, options_of, roots_of, stream_of
+from inotify_bridge.wiring import cpu_seconds, instance, lines_of, options_of, roots_of, stream_of
 
 JOIN_SECONDS: Final = 5.0
 """How long a thread is waited for."""
@@ -71,6 +72,7 @@ def build_threads(
             options_of(whole, config),
             volumes=store.volumes(),
         )
+        logs = _follower(config, reconciler, store)
         recorder = Recorder(
             stream_of(whole, config),
             inbox,
@@ -83,17 +85,28 @@ def build_threads(
             snapshot_done,
             committed,
             lambda error: died("recorder", error),
+            logs,
         )
         metrics.limits(whole.state.max_bytes, whole.capture.queue_max_bytes)
-        _follow(metrics, inotify, inbox, notifier, recorder)
+        _follow(metrics, inotify, inbox, notifier, recorder, logs)
         return Threads(inotify, notifier, recorder)
     except BaseException:
         inotify.close()
         raise
 
 
+def _follower(config: WatchGroup, reconciler: Reconciler, store: Store) -> Follower | None:
+    options = lines_of(config)
+    return None if options is None else Follower(reconciler.places, options, store.followed(), config.name)
+
+
 def _follow(
-    metrics: GroupMetrics, inotify: Inotify, inbox: Inbox, notifier: Notifier, recorder: Recorder
+    metrics: GroupMetrics,
+    inotify: Inotify,
+    inbox: Inbox,
+    notifier: Notifier,
+    recorder: Recorder,
+    logs: Follower | None,
 ) -> None:
     metrics.follow(
         kernel_queue_bytes=inotify.pending,
@@ -101,3 +114,5 @@ def _follow(
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
     )
+    if logs is not None:
+        metrics.follow_logs(lambda: logs.files, lambda: logs.lag)

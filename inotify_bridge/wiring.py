@@ -20,6 +20,7 @@ from inotify_bridge.capture.reconciler import Options, Root
 from inotify_bridge.config.model import Config, RootPath, WatchGroup
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.lines.options import Options as LineOptions
 from inotify_bridge.sinks.base import SinkContext
 
 
@@ -41,7 +42,13 @@ def options_of(whole: Config, config: WatchGroup) -> Options:
         settle=config.ready.settle,
         snapshot=config.snapshot == "initial",
         whole_moves=whole.events.partition_by == "group",
+        writes=config.lines is not None and "modified" in config.lines.on,
     )
+
+
+def lines_of(config: WatchGroup) -> LineOptions | None:
+    """How its logs are followed, where they are."""
+    return None if config.lines is None else config.lines.options()
 
 
 def stream_of(whole: Config, config: WatchGroup) -> Stream:

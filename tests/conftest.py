@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fcntl
+import importlib
 import os
 import signal
 from collections.abc import Callable, Iterator
@@ -12,7 +13,7 @@ from typing import Any, Protocol, TextIO, TypeVar
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.brokers import Authority, Broker, KafkaBroker, RabbitmqBroker
+from tests.brokers import Authority, Broker, KafkaBroker, MariadbServer, PostgresqlServer, RabbitmqBroker
 
 # How long an example takes, or its making, says something about the machine only.
 settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -46,6 +47,18 @@ def kafka() -> Iterator[KafkaBroker]:
     yield from _session_broker(KafkaBroker)
 
 
+@pytest.fixture(scope="session")
+def postgresql() -> Iterator[PostgresqlServer]:
+    """The PostgreSQL that all tests share: use tables and a source of your own."""
+    yield from _session_broker(PostgresqlServer)
+
+
+@pytest.fixture(scope="session")
+def mariadb() -> Iterator[MariadbServer]:
+    """The MariaDB that all tests share: use tables and a source of your own."""
+    yield from _session_broker(MariadbServer)
+
+
 @pytest.fixture
 def own_rabbitmq() -> Iterator[BrokerFactory[RabbitmqBroker]]:
     """Starts a RabbitMQ for this test alone: ``own_rabbitmq(certificate=authority.issue())``."""
@@ -58,10 +71,25 @@ def own_kafka() -> Iterator[BrokerFactory[KafkaBroker]]:
     yield from _own_brokers(KafkaBroker)
 
 
+@pytest.fixture
+def own_postgresql() -> Iterator[BrokerFactory[PostgresqlServer]]:
+    """Starts a PostgreSQL for this test alone: ``own_postgresql(certificate=authority.issue())``."""
+    yield from _own_brokers(PostgresqlServer)
+
+
 @pytest.fixture(scope="session")
 def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
     """A private certificate authority: ``issue()`` for this machine, ``issue("other.test")`` for another."""
     return Authority(tmp_path_factory.mktemp("authority"))
+
+
+@pytest.fixture(scope="session")
+def re2() -> None:
+    """For tests of patterns of one's own: google-re2 is there."""
+    try:
+        importlib.import_module("re2")
+    except ImportError as error:
+        _unavailable(f"google-re2 is not installed: {error}")
 
 
 @pytest.fixture(autouse=True)

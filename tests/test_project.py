@@ -32,6 +32,7 @@ IMPORT_RULE = {
     "durable": (),
     "capture": ("capture", "errors"),
     "events": ("events", "capture", "errors"),
+    "lines": ("lines", "capture", "events", "errors"),
     "outbox": ("outbox", "durable", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "outbox.relay_ports": ("outbox", "sinks.base"),
@@ -65,6 +66,8 @@ DRIVERS = {
     "kafka": "sinks.kafka",
     "confluent_kafka": "sinks.kafka",
     "sqlalchemy": "sinks.sql",
+    "psycopg": "sinks.sql",
+    "pymysql": "sinks.sql",
 }
 FORBIDDEN_NAMES = {"utils", "helpers", "common", "manager"}
 MAX_FILE_LINES = 500
@@ -195,7 +198,9 @@ def test_locks_cover_the_project(lock: str, extra: str | None) -> None:
     """Every dependency that pyproject.toml names is locked, in a version it allows."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + (extras["dev"] + extras["confluent"] if extra else [])
+    wanted = project["dependencies"] + (
+        extras["dev"] + extras["confluent"] + extras["sql"] + extras["postgres"] if extra else []
+    )
     versions = locked(lock)
     for requirement in map(Requirement, wanted):
         if requirement.name != project["name"]:

@@ -344,7 +344,7 @@ def test_top_level_keys_are_documented() -> None:
 def test_every_event_is_documented() -> None:
     """docs/events.md names every kind of event that can be published, and every type of file."""
     text = (ROOT / "docs" / "events.md").read_text()
-    named = set(re.findall(r"`((?:file|directory|stream)\.[a-z_]+)`", text))
+    named = set(re.findall(r"`((?:file|directory|stream|log)\.[a-z_]+)`", text))
     assert named == KINDS
     assert [name for name in TYPE_NAMES.values() if f"`{name}`" not in text] == []
     assert [kind for kind in get_args(Kind) if kind not in text] == []

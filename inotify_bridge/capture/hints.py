@@ -71,7 +71,7 @@ class Hints:
             IN_CREATE: self._created,
             IN_CLOSE_WRITE: self._written,
             IN_DELETE: self._deleted,
-            IN_MODIFY: self._modified,
+            IN_MODIFY: self._modified if {"modified", "ready"} & model.kinds else self._written_to,
             IN_ATTRIB: self._attributes,
             IN_MOVED_FROM: self._moved_from,
             IN_MOVED_TO: self._moved_to,
@@ -126,6 +126,10 @@ class Hints:
 
     def _modified(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
         self._told("modified", node, name)
+
+    def _written_to(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
+        """Writes are watched for whoever follows the content alone: the stream says nothing of them."""
+        self._model.written_to(node, name)
 
     def _told(self, kind: Literal["written", "modified"], node: Directory, name: bytes) -> None:
         kid = node.kids.get(name)

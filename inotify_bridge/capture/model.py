@@ -15,20 +15,15 @@ from typing import NamedTuple, TypeAlias
 
 from inotify_bridge.capture.change import Change, Item, Kind, Notice, Origin, Stat
 from inotify_bridge.capture.fallen import Fallen, weight
+from inotify_bridge.capture.following import Follower
 from inotify_bridge.capture.index import Index, Key, Row, Writes
+from inotify_bridge.capture.suspects import Suspects
 from inotify_bridge.capture.tree import ROOT_DIRECTORY, Directory, Fresh, Kid, Root, Tree, type_of, walk
 
 BATCH_BYTES = 4 << 20
 """About how many bytes of messages one batch holds at the most: all that is in the making at once."""
 
 _CONTENT = frozenset(("created", "written", "modified"))
-
-
-class _Suspicion(NamedTuple):
-    """See `Model.suspect`."""
-
-    kind: Kind
-    told: bool
 
 
 class Batch(NamedTuple):
@@ -73,9 +68,10 @@ class Model:
         self.silent = False
         self.batch = 0
         self.content_changed: Callable[[Directory, bytes], None] | None = None
+        self.follower: Follower | None = None
         self.moved_directories: list[Directory] = []
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
-        self._suspects: dict[tuple[Directory, bytes], _Suspicion] = {}
+        self._suspects = Suspects()
         self._index = index
         self._unwatch = unwatch
         self._wall = wall
@@ -182,14 +178,11 @@ class Model:
         Args:
             told: it was told, but without the fields of a stat.
         """
-        before = self._suspects.get((node, name))
-        if before is not None:
-            kind, told = "written" if before.kind == "written" else kind, told and before.told
-        self._suspects[node, name] = _Suspicion(kind, told)
+        self._suspects.add(node, name, kind, told)
 
     def suspicion(self, node: Directory, name: bytes) -> Kind | None:
         """What was suspected of a name, and is no more: it is being looked at."""
-        found = self._suspects.pop((node, name), None)
+        found = self._suspects.take(node, name)
         return None if found is None else found.kind
 
     # -- changes
@@ -233,7 +226,14 @@ class Model:
             and not self._muted
         ):
             self.content_changed(node, name)
+        if self.follower is not None and entry == stat.S_IFREG and kind in _CONTENT:
+            self.follower.content(path, kind, self._origin, seen)
         return change
+
+    def written_to(self, node: Directory, name: bytes) -> None:
+        """A write that nothing is published of: only whoever follows the content hears of it."""
+        if self.follower is not None:
+            self.follower.content(self.tree.join(node, name), "modified", self._origin, None)
 
     def retract(self, change: Change) -> None:
         """Take back a change of this batch that turned out not to have happened."""
@@ -269,6 +269,8 @@ class Model:
         writes: dict[Key, Row | None] = {}
         room = self._batch_bytes
         for key, path, entry in fallen.entries():
+            if self.follower is not None:
+                self.follower.gone(path)
             if told:
                 items.append(Change("deleted", path, entry, origin, time))
             writes[key] = None
@@ -281,7 +283,7 @@ class Model:
 
     def _gone(self, node: Directory, name: bytes, kid: Kid) -> None:
         self._tell_gone((node.number, name), self.tree.join(node, name), type_of(kid))
-        self._suspects.pop((node, name), None)
+        self._suspects.take(node, name)
         names = self.marked.get(node)
         if names is not None and names.get(name):
             names[name] = []  # what the batch said about it before happened to something that is gone
@@ -289,6 +291,8 @@ class Model:
     def _tell_gone(self, key: Key, path: bytes, entry: int) -> None:
         self._erase(key)
         self.room -= weight(len(path))
+        if self.follower is not None:
+            self.follower.gone(path)
         if "deleted" in self.kinds and not self._muted:
             self._items.append(Change("deleted", path, entry, self._origin, self._time or self._wall()))
 
@@ -307,8 +311,7 @@ class Model:
             node.parent = None
             node.kids = {}
         self.tree.paths_changed()
-        if self._suspects:
-            self._suspects = {place: one for place, one in self._suspects.items() if place[0].alive()}
+        self._suspects.forget()
 
     def unwatch(self, node: Directory) -> None:
         """End the watch of one directory."""
@@ -324,10 +327,7 @@ class Model:
         del node.kids[name]
         self._erase((node.number, name))
         earlier = self.unmark(node, name)
-        suspected = self._suspects.pop((node, name), None)
-        self._suspects.pop((to, to_name), None)
-        if suspected is not None and not suspected.told:
-            self._suspects[to, to_name] = suspected
+        self._suspects.move(node, name, to, to_name)
         self.mark(node, name)  # RENAME_EXCHANGE: something may stand there now
         key = (to.number, to_name)
         if key not in self._writes and to_name not in to.kids:
@@ -343,6 +343,8 @@ class Model:
         self._writes[key] = Row(entry, kid.number if isinstance(kid, Directory) else 0, None)
         change = Change("moved", self.tree.join(to, to_name), entry, self._origin, self._time, source)
         self.room -= weight(len(change.path) + len(source))
+        if self.follower is not None:
+            self.follower.moved(source, change.path)
         if "moved" in self.kinds and not self._muted:
             self._items.append(change)
         marks = self._marks(to, to_name)
@@ -373,7 +375,7 @@ class Model:
         for change in changes:
             change.stat = seen
         self.store(node, name, kid, seen)
-        suspected = self._suspects.pop((node, name), None)
+        suspected = self._suspects.take(node, name)
         if suspected is None or suspected.told or type_of(kid) != stat.S_IFREG:
             return
         if not {change.kind for change in changes} & {suspected.kind, "written"}:
@@ -424,6 +426,10 @@ class Model:
                 if isinstance(part, Batch) and key in part.writes:
                     return part.writes[key]
         return self._index.row(*key)
+
+    def names(self, device: int, inode: int) -> list[Key]:
+        """Where an inode stands, as committed."""
+        return self._index.names(device, inode)
 
     def rows(self, node: Directory, names: Sequence[bytes]) -> dict[bytes, Row]:
         """The same for some names of one directory at once, as far as there are any."""

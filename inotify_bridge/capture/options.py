@@ -41,6 +41,7 @@ class Options:
         snapshot: whether what is there at the first start is published.
         resync_interval: 0 for no audit.
         whole_moves: whether a directory is moved with all below it, or path by path deleted and created.
+        writes: whether every write is watched, for a `following.Follower`; `kinds` says what is published.
     """
 
     kinds: frozenset[Kind] = frozenset(("created", "written", "attributes_changed", "moved", "deleted"))
@@ -52,3 +53,4 @@ class Options:
     settle: float = 2.0
     snapshot: bool = True
     whole_moves: bool = True
+    writes: bool = False

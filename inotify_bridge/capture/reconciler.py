@@ -22,6 +22,7 @@ from inotify_bridge.capture.constants import IN_MODIFY
 from inotify_bridge.capture.coverage import Coverage
 from inotify_bridge.capture.doors import Doors
 from inotify_bridge.capture.doubts import QUIET, Doubts
+from inotify_bridge.capture.following import Places
 from inotify_bridge.capture.hints import Hints
 from inotify_bridge.capture.index import Index
 from inotify_bridge.capture.judge import Judge
@@ -72,8 +73,9 @@ class Reconciler:
         self._options = options
         self._model = Model(index, options.kinds, port.remove_watch, port.wall, batch_bytes)
         self._doors = Doors(port)
+        self.places = Places(self._model, self._doors)
         self._coverage = Coverage(self._model, options.poll_interval)
-        wanted = IN_MODIFY if {"modified", "ready"} & options.kinds else 0
+        wanted = IN_MODIFY if options.writes or {"modified", "ready"} & options.kinds else 0
         rules = Rules(
             options.recursive, options.one_file_system, options.filters, wanted, options.whole_moves
         )

@@ -10,7 +10,7 @@ import select
 import stat
 import sys
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, get_args
 
 import click
@@ -56,7 +56,15 @@ def _kinds(_: click.Context, __: click.Parameter, value: str) -> list[str]:
 @click.option("--exclude", multiple=True, metavar="PATTERN", help="gitignore pattern; repeatable.")
 @click.option("--no-recursive", is_flag=True, help="Leave subdirectories alone.")
 @click.option("--snapshot", is_flag=True, help="Begin with everything that is there.")
-@click.option("--limit", type=click.IntRange(min=1), help="End after so many file or directory events.")
+@click.option(
+    "--lines",
+    metavar="PATTERN_OR_NAME",
+    help="Print the entries of the files instead, as this pattern extracts them: "
+    "combined, syslog, json, logfmt, or a regular expression with named groups.",
+)
+@click.option(
+    "--limit", type=click.IntRange(min=1), help="End after so many file or directory events, or entries."
+)
 def command(
     paths: tuple[str, ...],
     form: str,
@@ -65,6 +73,7 @@ def command(
     exclude: tuple[str, ...],
     no_recursive: bool,
     snapshot: bool,
+    lines: str | None,
     limit: int | None,
 ) -> int:
     """
@@ -73,6 +82,7 @@ def command(
     \b
     Example:
       inotify-bridge watch --format json --snapshot /srv/uploads
+      inotify-bridge watch --lines combined /var/log/nginx/access.log
     """
     paths = paths or ("/tmp",)
     for path in paths:
@@ -88,6 +98,9 @@ def command(
         "snapshot": "initial" if snapshot else "never",
         "sinks": ["stdout"],
     }
+    if lines is not None:
+        start_at = "beginning" if snapshot else "end"
+        group["lines"] = {"pattern": lines, "files": include or ("*",), "start_at": start_at}
     return _watch(group, as_text, limit)
 
 
@@ -161,7 +174,8 @@ def _watch(group: dict[str, Any], as_text: bool, limit: int | None) -> int:
     printers: list[Printer] = []
 
     def make_sink(_: SinkEntry, context: SinkContext) -> Printer:
-        printers.append(Printer(as_text, limit, context, signals.wake))
+        family = "" if config.watch_groups[0].lines is None else "log."
+        printers.append(Printer(as_text, limit, context, signals.wake, family))
         return printers[-1]
 
     agent = Agent(config, make_sink=make_sink, http=False)
@@ -211,10 +225,17 @@ class Printer:
     Args:
         limit: ends after so many file or directory events; None: never.
         end: called once when the limit is reached or nobody reads stdout any more.
+        family: what the kinds of events begin with that are printed; empty: all. What the stream says of
+            itself is printed in either case, but for what only machines need.
     """
 
     def __init__(
-        self, as_text: bool, limit: int | None, context: SinkContext, end: Callable[[], None]
+        self,
+        as_text: bool,
+        limit: int | None,
+        context: SinkContext,
+        end: Callable[[], None],
+        family: str = "",
     ) -> None:
         self.ended = False
         self._writer = LineWriter(1)
@@ -222,6 +243,7 @@ class Printer:
         self._as_text = as_text
         self._left = limit
         self._end = end
+        self._family = family
 
     def connect(self) -> None:
         """See `sinks.base.Sink`."""
@@ -246,6 +268,8 @@ class Printer:
         for message in batch:
             if self._left == 0:
                 return
+            if not message.kind.startswith(self._family) and not _is_news(message):
+                continue
             line = _text(message) if self._as_text else message.body
             if line:
                 yield message._replace(body=line)
@@ -257,13 +281,19 @@ class Printer:
         self._sink.close()
 
 
+def _is_news(message: Message) -> bool:
+    return message.kind.startswith("stream.") and message.kind not in _QUIET_NOTICES
+
+
 def _text(message: Message) -> bytes:
-    """One line for people: kind and path; empty for what only machines need."""
+    """One line for people: kind and path, or what a log says; empty for what only machines need."""
     if message.kind in _QUIET_NOTICES:
         return b""
     event = json.loads(message.body)
     data = event["data"]
     family, _, word = message.kind.partition(".")
+    if family == "log":
+        return escaped(_log_text(event["time"], word, data)).encode()
     file = data.get("file", data)
     path = file.get("path", "")
     if family == "stream":
@@ -271,3 +301,12 @@ def _text(message: Message) -> bytes:
     slash = "/" if family == "directory" else ""
     moved = f" from {data['move']['from']}{slash}" if "move" in data else ""
     return escaped(f"{event['time']} {word:<18} {path}{slash}{moved}").encode()
+
+
+def _log_text(time: str, word: str, data: Mapping[str, Any]) -> str:
+    said = {
+        "entry": lambda: json.dumps(data["fields"], ensure_ascii=False),
+        "rejected": lambda: f"{data['reason']}: {data['message']}",
+        "truncated": lambda: f"{data['lost_bytes']} bytes lost: {data['reason']}",
+    }[word]()
+    return f"{time} {word:<18} {data['log']['file']['path']} {said}"

@@ -18,7 +18,6 @@ from pydantic import (
     AfterValidator,
     BaseModel,
     BeforeValidator,
-    ConfigDict,
     Field,
     SecretStr,
     SerializeAsAny,
@@ -31,8 +30,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from inotify_bridge.capture.change import Kind
-from inotify_bridge.capture.filters import compile_pattern
 from inotify_bridge.config import rules
+from inotify_bridge.config.lines import Lines
+from inotify_bridge.config.section import Pattern, Section
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.log import Format, Level
 from inotify_bridge.sinks.registry import sink_class, sink_types
@@ -70,16 +70,6 @@ def _root_name(value: Any) -> bytes | None:
     if name in (b"", b".", b"..") or b"/" in name or b"\0" in name:
         raise ValueError("must be a name, without a slash")
     return name
-
-
-def _pattern(value: str) -> str:
-    try:
-        compile_pattern(value)
-    except ValueError:
-        raise PydanticCustomError(
-            "pattern", "is no pattern that could match", {"suggestion": "see gitignore(5)"}
-        ) from None
-    return value
 
 
 def _source(value: str) -> str:
@@ -120,19 +110,6 @@ AbsolutePath = Annotated[bytes, BeforeValidator(_absolute), _TEXT_PATH]
 RootName = Annotated[bytes, BeforeValidator(_root_name), _TEXT_PATH]
 GroupName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9-]{1,40}$")]
 SinkName = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,40}$")]
-Pattern = Annotated[str, AfterValidator(_pattern)]
-
-
-class Section(BaseModel):
-    """Base of all parts: frozen, unknown keys refused."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        populate_by_name=True,
-        use_attribute_docstrings=True,
-        hide_input_in_errors=True,
-    )
 
 
 class RootPath(Section):
@@ -185,6 +162,8 @@ class WatchGroup(Section):
     """How often directories are looked at that inotify cannot cover."""
     resync_interval: Seconds = 3600.0
     """How often the stream is audited against the disk; 0: never."""
+    lines: Lines | None = None
+    """Follow log files: what is written into them becomes `log.entry` events."""
     sinks: Annotated[tuple[str, ...], Field(min_length=1)]
     """Names of the sinks that get the stream."""
 

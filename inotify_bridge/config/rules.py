@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from inotify_bridge.capture.filters import Filters
 from inotify_bridge.config.problems import Place, nearest
+from inotify_bridge.sinks.base import Selective, TakenFields
 from inotify_bridge.sinks.registry import inspect as inspect_sink
 
 if TYPE_CHECKING:
@@ -66,6 +67,7 @@ def violations(parts: Parts) -> Iterator[Violation]:
     yield from _state_inside(parts)
     yield from _journal_inside(parts)
     yield from _one_source(parts)
+    yield from _fields(parts)
 
 
 def unreachable(parts: Parts) -> Iterator[Violation]:
@@ -93,6 +95,7 @@ def notes(config: Config) -> Iterator[str]:
     for sink in config.sinks:
         if sink.name not in used:
             yield f"sink '{sink.name}' is used by no group"
+    yield from _left_out(config)
     if not (config.http.loopback or config.http.admin_token or config.http.admin_token_file):
         yield "http.listen is open to the network: without a token only /metrics and the probes answer"
     if config.state.dir is None:
@@ -167,16 +170,16 @@ def _journal_inside(parts: Parts) -> Iterator[Violation]:
         path = getattr(sink.options, "path", None)
         if not isinstance(path, str | bytes | os.PathLike):
             continue
+        place = ("sinks", position, "path" if "path" in type(sink.options).model_fields else "url")
         try:
             real = os.path.realpath(os.fsencode(path))
         except FileNotFoundError:
-            place = ("sinks", position, "path")
             yield place, "is relative, and the current directory has been deleted", "name an absolute path"
             continue
         for group in parts.groups.values():
             if sink.name in group.sinks and any(_watches(group, root.path, real) for root in group.paths):
                 yield (
-                    ("sinks", position, "path"),
+                    place,
                     f"lies inside a root of group '{group.name}', which writes to it: no end of events",
                     "put it elsewhere, or exclude it",
                 )
@@ -201,6 +204,45 @@ def _one_source(parts: Parts) -> Iterator[Violation]:
             "is the same for all groups, but numbers events of each",
             "put {group} into it",
         )
+
+
+def _fields(parts: Parts) -> Iterator[Violation]:
+    """What a sink takes of log entries by name must come from the pattern of some group that uses it."""
+    for position, sink in parts.sinks.items():
+        taken = _taken(sink)
+        users = [index for index, names in parts.wanted.items() if sink.name in names]
+        groups = [parts.groups[index] for index in users if index in parts.groups]
+        found = [group.lines.extracted() for group in groups if group.lines is not None]
+        # Of a group that is wrong otherwise nobody knows the fields.
+        if taken is None or not found or None in found or len(groups) < len(users):
+            continue
+        known = {name for fields in found for name in fields or ()}
+        for place, name in taken.named.items():
+            if name not in known:
+                yield (
+                    ("sinks", position, *place),
+                    f"takes the field '{name}', which no pattern of a group that uses this sink extracts",
+                    nearest(name, known),
+                )
+
+
+def _left_out(config: Config) -> Iterator[str]:
+    """What patterns extract and sinks do not keep."""
+    for group in config.watch_groups:
+        if group.lines is None:
+            continue
+        named = group.lines.named_groups()
+        for sink in map(config.sink, group.sinks):
+            taken = _taken(sink)
+            if taken is None and isinstance(sink.options, Selective):
+                yield f"group '{group.name}': sink '{sink.name}' keeps none of its log entries"
+            elif taken is not None and not taken.all and not named <= set(taken.named.values()):
+                fields = ", ".join(sorted(named - set(taken.named.values())))
+                yield f"group '{group.name}': sink '{sink.name}' has no column for {fields}"
+
+
+def _taken(sink: SinkEntry) -> TakenFields | None:
+    return sink.options.log_fields() if isinstance(sink.options, Selective) else None
 
 
 def why_unreachable(path: bytes) -> tuple[str, str] | None:

@@ -23,7 +23,16 @@ from typing import Any, Final, Literal, TypeAlias
 
 from inotify_bridge.capture.change import TYPE_NAMES, Change, Item, Notice, Stat
 from inotify_bridge.events import names
-from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, SCHEMAS, SCOPED, STREAM_KINDS, type_of
+from inotify_bridge.events.event import (
+    DIRECTORY_KINDS,
+    FILE_KINDS,
+    LOG_KINDS,
+    SCHEMAS,
+    SCOPED,
+    STREAM_KINDS,
+    LogItem,
+    type_of,
+)
 
 PartitionBy: TypeAlias = Literal["group", "path", "directory"]
 
@@ -65,17 +74,17 @@ class Encoder:
         self._head = f'{{"specversion":"1.0","id":"{escaped_epoch}-'
         # From the number of the id up to the value of the subject, by kind of change.
         source_part = f'","source":"{_inside(source)}","type":"'
-        self._files, self._directories, self._notices = (
+        self._files, self._directories, self._notices, self._logs = (
             {
                 word: (kind, f"{source_part}{_inside(type_of(type_prefix, kind))}{_SUBJECT}")
                 for word, kind in kinds.items()
             }
-            for kinds in (FILE_KINDS, DIRECTORY_KINDS, STREAM_KINDS)
+            for kinds in (FILE_KINDS, DIRECTORY_KINDS, STREAM_KINDS, LOG_KINDS)
         )
         # From the end of the time up to the number of the sequence, and from there up to the data's members.
-        self._schema_part, self._notice_schema_part = (
+        self._schema_part, self._notice_schema_part, self._log_schema_part = (
             f'Z","datacontenttype":"application/json","dataschema":"{SCHEMAS[family]}","sequence":"{escaped_epoch}-'
-            for family in ("file", "stream")
+            for family in ("file", "stream", "log")
         )
         self._data_part = f'","watchgroup":"{_inside(group)}","data":{{'
         self._group_part = f'","partitionkey":"{_inside(group)}{self._data_part}'
@@ -86,7 +95,7 @@ class Encoder:
         self._last_time = 0
         self._last_time_text = self._clock.text(0)[:-3]
 
-    def encode(self, item: Item, sequence: int) -> tuple[str, bytes, bytes]:
+    def encode(self, item: Item | LogItem, sequence: int) -> tuple[str, bytes, bytes]:
         """
         Encode one item.
 
@@ -103,6 +112,8 @@ class Encoder:
                 `names.members`).
         """
         if not isinstance(item, Change):
+            if isinstance(item, LogItem):
+                return self._encode_log(item, sequence)
             return self._encode_notice(item, sequence)
         file_type = item.type
         kind, begin = (self._directories if file_type == _stat.S_IFDIR else self._files)[item.kind]
@@ -146,6 +157,22 @@ class Encoder:
             f"{self._notice_schema_part}{number}{self._group_part}{_dump({**place, **notice.data})[1:]}}}"
         )
         return kind, self._group_key, body.encode()
+
+    def _encode_log(self, item: LogItem, sequence: int) -> tuple[str, bytes, bytes]:
+        kind, begin = self._logs[item.kind]
+        if item.path != self._last_path:
+            self._last_path = item.path
+            self._last_name = _escape(names.encode(item.path))
+        if self._partition_by == "group":
+            key, middle = self._group_key, self._group_part
+        else:
+            key, middle = self._partition(item.path)
+        number = f"{sequence:012d}"
+        body = (
+            f'{self._head}{number}{begin}{self._last_name}","time":"{self._clock.text(item.time)[:-3]}'
+            f"{self._log_schema_part}{number}{middle}{item.data[1:]}}}"
+        )
+        return kind, key, body.encode()
 
     def _fields(self, stat: Stat) -> str:
         """The members of ``data.file`` that come from lstat, each with a comma before it."""

@@ -2,14 +2,15 @@
 The catalogue of events: their kinds, and the full names under which they are published.
 
 A kind is what routing keys, metrics and filters see, for example ``file.written``. The type that a consumer
-reads is ``{type_prefix}.{kind}.v1``. The three families differ in what ``data`` holds: ``file.*`` and
-``directory.*`` describe one entry of the tree, ``stream.*`` what the stream says about itself.
+reads is ``{type_prefix}.{kind}.v1``. The families differ in what ``data`` holds: ``file.*`` and
+``directory.*`` describe one entry of the tree, ``stream.*`` what the stream says about itself, and ``log.*``
+what followed log files hold.
 """
 
 from __future__ import annotations
 
 import stat
-from typing import Final
+from typing import Final, NamedTuple
 
 from inotify_bridge.capture.change import Change, Item
 
@@ -42,7 +43,12 @@ STREAM_KINDS: Final[dict[str, str]] = {
 }
 """`Notice.kind` to the event kind."""
 
-KINDS: Final = frozenset((*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values()))
+LOG_KINDS: Final[dict[str, str]] = {kind: f"log.{kind}" for kind in ("entry", "rejected", "truncated")}
+"""`LogItem.kind` to the event kind."""
+
+KINDS: Final = frozenset(
+    (*FILE_KINDS.values(), *DIRECTORY_KINDS.values(), *STREAM_KINDS.values(), *LOG_KINDS.values())
+)
 """Every event kind there is."""
 
 PARKED: Final = STREAM_KINDS["event_parked"]
@@ -55,8 +61,26 @@ SCHEMAS: Final[dict[str, str]] = {
     "file": "urn:inotify-bridge:schema:file:1",
     "directory": "urn:inotify-bridge:schema:file:1",
     "stream": "urn:inotify-bridge:schema:stream:1",
+    "log": "urn:inotify-bridge:schema:log:1",
 }
 """Family of a kind to the ``dataschema`` of its events."""
+
+
+class LogItem(NamedTuple):
+    """
+    Something found in a followed log file: an event ``log.<kind>``.
+
+    Args:
+        kind: ``entry``, ``rejected`` or ``truncated``.
+        path: raw bytes of the log file, relative like `Change.path`.
+        time: wall clock of the read, Unix nanoseconds.
+        data: the event's ``data``, a JSON object as text, Unicode without lone surrogates.
+    """
+
+    kind: str
+    path: bytes
+    time: int
+    data: str
 
 
 def kind_of(item: Item) -> str:

@@ -20,6 +20,8 @@ SCHEMA_MAJOR: Final = 1
 MIGRATIONS: Final = (
     "CREATE TABLE roots (key BLOB PRIMARY KEY, file_system TEXT NOT NULL, inode TEXT NOT NULL)"
     " WITHOUT ROWID;",
+    # Log files that are followed: how far each was read. What a state says is known to `lines` alone.
+    "CREATE TABLE followed (id INTEGER PRIMARY KEY, state BLOB NOT NULL);",
 )
 
 # Enough for the inner pages of a million entries and one batch.

@@ -19,7 +19,7 @@ from inotify_bridge.errors import SinkGone, SinkUnavailable, StoreError
 from inotify_bridge.outbox.journal import Position, Reader
 from inotify_bridge.outbox.relay_ports import Guards, Recorder, RelayObserver
 from inotify_bridge.outbox.trouble import Trouble
-from inotify_bridge.sinks.base import Message, Newest, Outcome, Remembering, Sink, Verdict, Vigilant
+from inotify_bridge.sinks.base import ACCEPTED, Message, Newest, Outcome, Remembering, Sink, Verdict, Vigilant
 
 PARKED_KIND: Final = "stream.event_parked"
 """Kind of the message that takes the place of a parked one; it is never parked itself."""
@@ -359,6 +359,8 @@ class Relay:
         started = time.monotonic()
         outcomes = self._publish(batch)
         accepted = _accepted(outcomes)
+        if aside := accepted - list(outcomes[:accepted]).count(ACCEPTED):
+            self._observer.set_aside(aside)
         if accepted:
             self._confirm(
                 Position(epoch, batch[accepted - 1].sequence), batch[:accepted], time.monotonic() - started

@@ -70,5 +70,8 @@ class RelayObserver(Protocol):
     def parked(self, count: int) -> None:
         """So many messages were parked."""
 
+    def set_aside(self, count: int) -> None:
+        """The sink holds so many messages apart from the others, because their places refused them."""
+
     def inflight(self, count: int) -> None:
         """So many messages are with the sink now, unconfirmed."""

@@ -19,6 +19,7 @@ from inotify_bridge.errors import StoreError
 from inotify_bridge.outbox.database import damage, explained, open_writer
 from inotify_bridge.outbox.directory import set_aside
 from inotify_bridge.outbox.fence import Fence, taken_over
+from inotify_bridge.outbox.followed import NONE_FOLLOWED, FollowedTable, States
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
 from inotify_bridge.outbox.note import Doubt, Note, new_epoch
@@ -50,13 +51,13 @@ class Store:
         self._private = private
         existed = path.exists()
         self._note = Note(path) if durable else None
-        self._closed = False
-        self._noted_at = 0.0
+        self._closed, self._noted_at = False, 0.0
         self._moved: set[str] = set()
         self._connection = open_writer(path, durable)
         self._index = IndexTable(self._connection)
         self._journal = Journal(self._connection)
         self._parked = ParkedTable(self._connection)
+        self._followed = FollowedTable(self._connection)
         try:
             with explained(path):
                 self._load()
@@ -86,8 +87,7 @@ class Store:
 
     def _data_version(self) -> int:
         """Another number means that another connection has written."""
-        version: int = self._connection.execute("PRAGMA data_version").fetchone()[0]
-        return version
+        return int(self._connection.execute("PRAGMA data_version").fetchone()[0])
 
     def check_ours(self) -> None:
         """
@@ -192,6 +192,11 @@ class Store:
         with explained(self.path):
             yield from self._index.entries()
 
+    def followed(self) -> dict[int, bytes]:
+        """How far log files were read, as committed: see `followed.States`. Every epoch goes on with it."""
+        with explained(self.path):
+            return self._followed.load()
+
     # The stream
 
     @property
@@ -284,17 +289,19 @@ class Store:
             self._note.write(epoch, 0)
         return epoch
 
-    def commit(self, records: Sequence[bytes], writes: Writes) -> None:
+    def commit(self, records: Sequence[bytes], writes: Writes, followed: States = NONE_FOLLOWED) -> None:
         """
         Record one batch: the messages, and the index that they leave, in one transaction.
 
         Args:
             records: packed messages; the first has the sequence ``last_sequence + 1``, the next one more.
             writes: rows of the index to store or remove.
+            followed: how far log files were read, by these messages.
         """
         last, size = self._last_sequence + len(records), 0
         with self._transaction():
             self._index.write(writes)
+            self._followed.write(followed)
             if records:
                 size = self._journal.append(self._epoch, self._last_sequence + 1, records)
                 self._set_meta(last_sequence=last)
@@ -324,9 +331,7 @@ class Store:
         return self._live_bytes < self.max_bytes
 
     def roomy(self) -> bool:
-        """
-        Whether a journal that was full has so much room that it is not full again at once: a tenth.
-        """
+        """Whether a journal that was full has so much room that it is not full again at once: a tenth."""
         return self._live_bytes < self.max_bytes * 0.9 or not self._live_bytes
 
     def prune(self, retain: float = 0.0) -> int:
@@ -485,14 +490,10 @@ class Store:
             raise taken_over(self.path)
 
     def _write_watermarks(self, watermarks: dict[str, Position]) -> None:
-        for sink, position in watermarks.items():
-            self._connection.execute(
-                "INSERT OR REPLACE INTO watermarks (sink, epoch, sequence) VALUES (?,?,?)", (sink, *position)
-            )
+        rows = [(sink, *position) for sink, position in watermarks.items()]
+        self._connection.executemany(
+            "INSERT OR REPLACE INTO watermarks (sink, epoch, sequence) VALUES (?,?,?)", rows
+        )
 
     def _set_meta(self, **values: Any) -> None:
-        for key, value in values.items():
-            self._connection.execute("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", (key, value))
-
-
-__all__ = ["Parked", "Position", "Reader", "Store"]
+        self._connection.executemany("INSERT OR REPLACE INTO meta (key, value) VALUES (?,?)", values.items())

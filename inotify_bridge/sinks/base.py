@@ -83,7 +83,8 @@ class Outcome(NamedTuple):
     Args:
         verdict: see `Verdict`.
         reason: class of the failure, one of `errors.SINK_ERROR_REASONS`; empty when accepted.
-        detail: the broker's words, for the log and for `parked list`.
+        detail: the broker's words, for the log and for `parked list`. Of a message that is accepted: why it
+            is held, durably, but apart from the others; the relay counts it.
     """
 
     verdict: Verdict
@@ -243,6 +244,31 @@ class Inspectable(Protocol):
 
     def inspect(self, options: Any) -> SinkUnavailable | None:
         """The first thing that would keep `connect` from succeeding, or None. Changes and sends nothing."""
+
+
+class TakenFields(NamedTuple):
+    """
+    Which fields of log entries a sink keeps.
+
+    Args:
+        named: where in the options a field is named, and which.
+        all: whether it keeps those that are not named too.
+    """
+
+    named: Mapping[tuple[str, ...], str]
+    all: bool
+
+
+@runtime_checkable
+class Selective(Protocol):
+    """
+    What the options of a sink may have besides: they choose what is kept of log entries.
+
+    With it `validate` compares what is chosen with what the patterns of the groups extract.
+    """
+
+    def log_fields(self) -> TakenFields | None:
+        """What is kept; None: no log entries at all."""
 
 
 def route(template: str, context: SinkContext, message: Message) -> str:

@@ -26,6 +26,7 @@ _BUILT_IN: Final[dict[str, str]] = {
     "kafka": "inotify_bridge.sinks.kafka:KafkaSink",
     "memory": "inotify_bridge.sinks.memory:MemorySink",
     "rabbitmq": "inotify_bridge.sinks.rabbitmq:RabbitmqSink",
+    "sql": "inotify_bridge.sinks.sql:SqlSink",
     "stdout": "inotify_bridge.sinks.stdout:StdoutSink",
 }
 
@@ -34,6 +35,9 @@ _INSTALL: Final[dict[str, str]] = {
     "confluent_kafka": "'inotify-bridge[confluent]'",
     "kafka": "kafka-python",
     "pika": "pika",
+    "psycopg": "'inotify-bridge[postgres]'",
+    "pymysql": "PyMySQL",
+    "sqlalchemy": "'inotify-bridge[sql]'",
 }
 
 

@@ -62,11 +62,11 @@ class Event:
         sequence: number within the epoch, dense from 1.
         time: RFC 3339, UTC.
         watch_group: name of the watch group.
-        path: raw bytes of the entry's path, or for ``stream.*`` of the place that it is about; None where
-            there is none.
+        path: raw bytes of the entry's path, for ``log.*`` of the log file, for ``stream.*`` of the place
+            that it is about; None where there is none.
         from_path: for ``moved``, the path before.
         entry: of ``file.*`` and ``directory.*``, what stands at `path`.
-        origin: how the sender knows: ``kernel``, ``scan``, ``resync``, ``poll``; empty for ``stream.*``.
+        origin: how the sender knows: ``kernel``, ``scan``, ``resync``, ``poll``; empty for others.
         data: the whole ``data``, decoded from JSON.
     """
 
@@ -145,6 +145,8 @@ def _event(document: Mapping[str, Any]) -> Event:
 
 
 def _place(data: Mapping[str, Any]) -> bytes | None:
+    if "log" in data:
+        return _raw(data["log"]["file"], "path")
     place = _raw(data, "path")
     return _raw(data, "scope") if place is None else place
 

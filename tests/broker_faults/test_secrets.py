@@ -19,7 +19,7 @@ import pytest
 from inotify_bridge.config import load
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
-from tests.brokers import KafkaBroker, RabbitmqBroker
+from tests.brokers import KafkaBroker, PostgresqlServer, RabbitmqBroker
 from tests.conftest import BrokerFactory
 from tests.waiting import eventually
 
@@ -65,15 +65,24 @@ def stream(own_kafka: BrokerFactory[KafkaBroker]) -> dict[str, Any]:
     }
 
 
+@pytest.fixture
+def table(own_postgresql: BrokerFactory[PostgresqlServer]) -> dict[str, Any]:
+    """A sink of PostgreSQL without its password, which is the right canary."""
+    server = own_postgresql(user=USER, password=RIGHT)
+    return {"type": "sql", "url": f"postgresql://{USER}@{server.address}/postgres", "table": "events"}
+
+
 def sasl(mechanism: str = "PLAIN", **secret: str) -> dict[str, Any]:
     return {"sasl": {"mechanism": mechanism, "username": USER, **secret}}
 
 
 @pytest.mark.rabbitmq
 @pytest.mark.kafka
+@pytest.mark.postgresql
 def test_canary(
     queue: dict[str, Any],
     stream: dict[str, Any],
+    table: dict[str, Any],
     trees: Trees,
     launch: Callable[..., AgentProcess],
     tmp_path: Path,
@@ -83,6 +92,7 @@ def test_canary(
     right.write_text(RIGHT)
     wrong.write_text(WRONG)
     in_url = queue["url"].replace(USER, f"{USER}:{RIGHT}")
+    table_url = table["url"].replace(USER, f"{USER}:{RIGHT}")
     delivering = {
         "q-file": {**queue, "password_file": str(right)},
         "q-option": {**queue, "password": RIGHT},
@@ -91,12 +101,17 @@ def test_canary(
         "s-file": {**stream, **sasl(password_file=str(right))},
         "s-env": {**stream, **sasl("SCRAM-SHA-256", password="${CANARY_SECRET}")},
         "s-librdkafka": {**stream, **sasl(password=RIGHT), "client": "confluent"},
+        "t-file": {**table, "table": "t_file", "password_file": str(right)},
+        "t-env": {**table, "table": "t_env", "password": "${CANARY_SECRET}"},
+        "t-url": {**table, "table": "t_url", "url": table_url},
     }
     failing = {
         "f-file": {**queue, "password_file": str(wrong)},
         "f-url": {**queue, "url": in_url.replace(RIGHT, WRONG)},
         "f-sasl": {**stream, **sasl("SCRAM-SHA-256", password=WRONG)},
         "f-librdkafka": {**stream, **sasl(password=WRONG), "client": "confluent"},
+        "f-table": {**table, "url": table_url.replace(RIGHT, WRONG)},
+        "f-column": {**table, "url": table_url, "table": "pg_catalog.pg_class"},
         "broken": {**queue, "url": in_url},
     }
     sinks = [{"name": name, **options} for name, options in {**delivering, **failing}.items()]
@@ -119,7 +134,9 @@ def test_canary(
     assert SEEN.search(agent.file.read_text()), "there was nothing to find"
     seen = {page: agent.get(page)[1] for page in ("/", "/metrics", "/api/v1/status")}
     seen["command line"] = Path(f"/proc/{agent.pid}/cmdline").read_text()
-    seen |= {f"test-sink {name}": said(agent, "test-sink", name, "-c") for name in ("q-url", *failing)}
+    seen |= {
+        f"test-sink {name}": said(agent, "test-sink", name, "-c") for name in ("q-url", "t-url", *failing)
+    }
     seen |= {command: said(agent, command, "-c") for command in ("doctor",)}
     seen["validate"] = said(agent, "validate")
     seen["log of the broken"] = agent.log
@@ -140,6 +157,10 @@ def test_canary(
         '{type: rabbitmq, url: "amqp://u:yellow-bird@host/a/b"}',
         '{type: rabbitmq, url: "http://u:yellow-bird@host"}',
         '{type: rabbitmq, url: "amqp://u:yellow-bird@host?heartbeat=1"}',
+        '{type: sql, table: t, url: "postgresql://u:yellow-bird@host:port/db"}',
+        '{type: sql, table: t, url: "postgresql://u@host/db?password=yellow-bird"}',
+        '{type: sql, table: t, uri: "postgresql://u:yellow-bird@host/db"}',
+        '{type: sql, url: "postgresql://u:yellow-bird@host/db"}',
         '{type: rabbitmq, url: "amqp://u:yellow-bird@host", password: yellow-bird}',
         '{type: rabbitmq, url: ["amqp://u:yellow-bird@host"]}',
         '{type: rabbitmq, url: "amqp://u@host", password: [yellow-bird]}',

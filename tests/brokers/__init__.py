@@ -3,6 +3,8 @@
 from tests.brokers.broker import Broker
 from tests.brokers.errors import BrokerError, NotInstalled
 from tests.brokers.kafka import KafkaBroker
+from tests.brokers.mariadb import MariadbServer
+from tests.brokers.postgresql import PostgresqlServer
 from tests.brokers.rabbitmq import RabbitmqBroker
 from tests.brokers.tls import Authority, Certificate
 
@@ -12,6 +14,8 @@ __all__ = [
     "BrokerError",
     "Certificate",
     "KafkaBroker",
+    "MariadbServer",
     "NotInstalled",
+    "PostgresqlServer",
     "RabbitmqBroker",
 ]

@@ -13,10 +13,14 @@ from pathlib import Path
 from tests.brokers.broker import Broker, cache_directory
 from tests.brokers.errors import BrokerError
 from tests.brokers.kafka import KafkaBroker
+from tests.brokers.mariadb import MariadbServer
+from tests.brokers.postgresql import PostgresqlServer
 from tests.brokers.rabbitmq import RabbitmqBroker
 
-_KINDS: dict[str, tuple[type[KafkaBroker | RabbitmqBroker], int]] = {
+_KINDS: dict[str, tuple[type[KafkaBroker | MariadbServer | PostgresqlServer | RabbitmqBroker], int]] = {
     "kafka": (KafkaBroker, 9092),
+    "mariadb": (MariadbServer, 3306),
+    "postgresql": (PostgresqlServer, 5432),
     "rabbitmq": (RabbitmqBroker, 5672),
 }
 
@@ -41,12 +45,12 @@ def _parse() -> argparse.Namespace:
     )
     parser.add_argument("kind", choices=sorted(_KINDS))
     parser.add_argument("action", choices=["fetch", "start", "stop", "kill", "status"])
-    parser.add_argument("--port", type=int, help="for clients (default: kafka 9092, rabbitmq 5672)")
+    parser.add_argument("--port", type=int, help="for clients (default: that of the product)")
     parser.add_argument("--directory", type=Path, help="data and log (default: below the cache directory)")
     return parser.parse_args()
 
 
-def _fetch(kind: type[KafkaBroker | RabbitmqBroker]) -> int:
+def _fetch(kind: type[Broker]) -> int:
     """Download what the broker needs, so that no test waits for it."""
     if missing := kind.missing():
         raise BrokerError(missing)

@@ -23,11 +23,23 @@ class Server:
         name: for messages.
         pid_file: where pid and start time are kept.
         log: takes what the process prints.
+        user: the account that it runs as; None: that of this process.
+        stop_signal: asks it to stop.
     """
 
-    def __init__(self, name: str, pid_file: Path, log: Path) -> None:
+    def __init__(
+        self,
+        name: str,
+        pid_file: Path,
+        log: Path,
+        *,
+        user: str | None = None,
+        stop_signal: signal.Signals = signal.SIGTERM,
+    ) -> None:
         self.name = name
         self.log = log
+        self._user = user
+        self._stop_signal = stop_signal
         self._pid_file = pid_file
         self._child: subprocess.Popen[bytes] | None = None
 
@@ -43,6 +55,7 @@ class Server:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
+                user=self._user,
             )
         self._pid_file.write_text(f"{self._child.pid} {_start_time(self._child.pid)}\n")
 
@@ -60,11 +73,11 @@ class Server:
         return self._running_pid() is not None
 
     def end(self, within: float = 30.0) -> None:
-        """Ask the process to stop (SIGTERM), thawing it first; kill it after `within` seconds. Idempotent."""
+        """Ask the process to stop, thawing it first; kill it after `within` seconds. Idempotent."""
         if not self.alive:
             return
         self.signal(signal.SIGCONT)
-        self.signal(signal.SIGTERM)
+        self.signal(self._stop_signal)
         try:
             eventually(lambda: not self.alive, within=within, what=f"{self.name} stopped")
         except AssertionError:

@@ -333,3 +333,38 @@ def ended_after(child: subprocess.Popen[bytes]) -> Iterator[None]:
     finally:
         child.kill()
         child.communicate()
+
+
+def test_lines(tree: Path) -> None:
+    """With --lines it prints what logs hold, all that was written before the signal, and nothing else."""
+    log = tree / "app.log"
+    log.write_text('level=info msg="was there"\n')
+    with Running("watch", "--lines", "logfmt", "--snapshot", str(tree), directory=tree.parent) as child:
+        eventually(child.events, what="the line that was there")
+        with log.open("a") as stream:
+            stream.writelines(f"level=debug n={number}\n" for number in range(500))
+            stream.write('broken="\n')
+        log.rename(tree / "app.log.1")
+        log.write_text("level=warn\n")
+        ended = child.end()
+        assert (ended.code, ended.err) == (0, "")
+        told = child.events()
+    assert [kind_of(event) for event in told] == ["log.entry"] * 501 + ["log.rejected", "log.entry"]
+    assert told[0]["data"]["fields"] == {"level": "info", "msg": "was there"}
+    assert told[-1]["data"]["fields"] == {"level": "warn"}
+
+
+@pytest.mark.usefixtures("re2")
+def test_lines_as_text(tree: Path) -> None:
+    """As text an entry is a line with its fields; a pattern that is none is refused with its reason."""
+    log = tree / "app.log"
+    log.write_text("a b\n")
+    pattern = r"(?P<first>\w) (?P<last>\w)"
+    arguments = ["--format", "text", "--snapshot", "--limit", "1", "--lines", pattern, str(log)]
+    with Running("watch", *arguments, directory=tree.parent) as child:
+        assert child.ended().code == 0
+        (line,) = child.out.splitlines()
+        assert without_time(line) == 'entry app.log {"first": "a", "last": "b"}'
+    refused = run("watch", "--lines", "(", str(log))
+    assert refused.code == 2
+    assert "does not compile" in refused.err

@@ -180,7 +180,7 @@ WRONG = [
     ("paths: [/srv/uploads]", "paths: [/a/b, /a]", "watch_groups[0].paths[1]", "overlap"),
     ("paths: [/srv/uploads]", "paths: [/a, /a/b]", "watch_groups[0].paths[1]", "overlap"),
     ("paths: [/srv/uploads]", "paths: [/a, /b/../a]", "watch_groups[0].paths[1]", "overlap"),
-    ("paths: [/srv/uploads]", "lines: {}\n    paths: [/a]", "watch_groups[0].lines", "unknown key"),
+    ("paths: [/srv/uploads]", "line: {}\n    paths: [/a]", "watch_groups[0].line", "unknown key"),
     ("paths: [/srv/uploads]", "paths: [/a]\n    paths: [/b]", "watch_groups[0].paths", "stands twice"),
     ("sinks: [orders]", "sinks: []", "watch_groups[0].sinks", "must not be empty"),
     ("sinks: [orders]", "sinks: [orders, orders]", "watch_groups[0].sinks[1]", "stands twice"),

@@ -53,6 +53,23 @@ KAFKA = [
     'bootstrap_servers: {u: "h:CANARY"}',
     'bootstrap_servers: [["u:CANARY"]]',
 ]
+SQL = [
+    'table: t, url: "postgresql://u:CANARY@h:port/db"',
+    'table: t, url: "postgresql://u:CANARY@h/a/b"',
+    'table: t, url: "postgresql://u:CANARY@h"',
+    'table: t, url: "postgres://u:CANARY@h/db"',
+    'table: t, url: "postgresql+psycopg://u:CANARY@h/db"',
+    'table: t, url: "postgresql://u@h/db?password=CANARY"',
+    'table: t, url: "postgresql:/u:CANARY@h/db"',
+    'table: t, url: "u:CANARY@h/db"',
+    'table: t, url: "sqlite://u:CANARY@h"',
+    'table: t, url: "postgresql://u:CANARY@h/db", password_file: /x',
+    'url: "postgresql://u:CANARY@h/db"',
+    "table: t, password: [CANARY]",
+    "table: t, tls: CANARY",
+    "table: t, columns: CANARY",
+    "table: t, columns: {a: {path: data.x, pasword: CANARY}}",
+]
 WRONG = [
     "CANARY",
     "watch_groups: CANARY\nsinks: CANARY\n",
@@ -60,6 +77,7 @@ WRONG = [
     *(f"{GROUP}sinks:\n  - {{name: s, type: stdout}}\n{section}\n" for section in SECTIONS),
     *(f"{GROUP}sinks:\n  - {{name: s, type: rabbitmq, {option}}}\n" for option in RABBITMQ),
     *(f"{GROUP}sinks:\n  - {{name: s, type: kafka, {option}}}\n" for option in KAFKA),
+    *(f"{GROUP}sinks:\n  - {{name: s, type: sql, {option}}}\n" for option in SQL),
 ]
 
 

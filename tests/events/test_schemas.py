@@ -10,7 +10,15 @@ import jsonschema
 import pytest
 
 from inotify_bridge.events.envelope import Encoder
-from inotify_bridge.events.event import DIRECTORY_KINDS, FILE_KINDS, KINDS, STREAM_KINDS, split_type, type_of
+from inotify_bridge.events.event import (
+    DIRECTORY_KINDS,
+    FILE_KINDS,
+    KINDS,
+    LOG_KINDS,
+    STREAM_KINDS,
+    split_type,
+    type_of,
+)
 from inotify_bridge.events.schemas import FILES, schema
 from tests.events.strategies import EPOCH, GROUP, NOTICES, SOURCE, file_change
 
@@ -128,7 +136,7 @@ def test_unknown_schema() -> None:
 
 def test_catalogue() -> None:
     """A type is prefix, kind and version, and comes apart again; another version is refused."""
-    assert len(KINDS) == len(FILE_KINDS) + len(DIRECTORY_KINDS) + len(STREAM_KINDS)
+    assert len(KINDS) == len(FILE_KINDS) + len(DIRECTORY_KINDS) + len(STREAM_KINDS) + len(LOG_KINDS)
     assert split_type(type_of("a.b-c.d", "file.written")) == ("a.b-c.d", "file.written")
     for wrong in ("a.file.written.v2", "file.written.v1", "", "x"):
         with pytest.raises(ValueError, match="version 1"):

@@ -278,6 +278,15 @@ def test_parked_messages_are_counted_and_held() -> None:
     assert value(registry, "events_dropped_total", **labels) == 2
 
 
+def test_rejected_rows_are_counted() -> None:
+    """What a sink stores apart from the rest has a counter of its own."""
+    registry = CollectorRegistry()
+    metrics(registry).relay("uploads", "orders").set_aside(2)
+    labels = {"watch_group": "uploads", "sink": "orders"}
+    assert value(registry, "sink_rejected_rows_total", **labels) == 2
+    assert value(registry, "sink_parked_events_total", **labels) == 0
+
+
 def test_one_registry_takes_one_agent() -> None:
     """A second agent on the same registry is refused at once, not at a scrape."""
     registry = CollectorRegistry()

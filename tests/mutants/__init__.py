@@ -7,7 +7,7 @@ product: where one of them is gone, it fails loudly and is to be mended.
 
 from __future__ import annotations
 
-from tests.mutants import agent, capture, edges, outbox, sinks
+from tests.mutants import agent, capture, edges, lines, outbox, sinks
 from tests.mutants.mutant import Mutant
 from tests.mutants.patching import Patch
 
@@ -17,6 +17,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *outbox.MUTANTS,
     *sinks.MUTANTS,
     *edges.MUTANTS,
+    *lines.MUTANTS,
 )
 
 SCHEDULED = tuple(mutant for mutant in MUTANTS if mutant.schedules)

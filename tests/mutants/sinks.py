@@ -50,6 +50,34 @@ def _unroutable_accepted(patch: Patch) -> None:
         """The acceptance that follows counts."""
 
 
+def _database_watermark_kept(patch: Patch) -> None:
+    """SQL: rows are committed, and how far they go is not."""
+    from inotify_bridge.sinks.sql_watermark import Watermark
+
+    @patch.instead_of(Watermark, "move")
+    def move(original: Any, self: Any, connection: Any, before: Any, after: Any) -> None:
+        """It stays where it is."""
+
+
+def _lost_transaction_not_awaited(patch: Patch) -> None:
+    """SQL: how far rows go is read without a lock, and moved whatever stands there."""
+    from sqlalchemy import select, update
+
+    from inotify_bridge.sinks import sql_watermark
+    from inotify_bridge.sinks.sql_watermark import Watermark
+
+    table = sql_watermark._TABLE
+
+    @patch.instead_of(Watermark, "read")
+    def read(original: Any, self: Any, connection: Any) -> Any:
+        row = connection.execute(select(table.c.epoch, table.c.sequence).where(self._own)).one()
+        return row.epoch, row.sequence
+
+    @patch.instead_of(Watermark, "move")
+    def move(original: Any, self: Any, connection: Any, before: Any, after: Any) -> None:
+        connection.execute(update(table).where(self._own).values(epoch=after[0], sequence=after[1]))
+
+
 def _queue_not_declared_again(patch: Patch) -> None:
     """RabbitMQ: a queue that was deleted while the agent runs stays away until the next connection."""
     from inotify_bridge.sinks.rabbitmq_connection import Connection
@@ -156,6 +184,18 @@ MUTANTS = (
         "R2",
         _unroutable_accepted,
         f"{_RABBITMQ}::TestRabbitmq::test_unroutable_is_retried",
+    ),
+    Mutant(
+        "database watermark not moved",
+        "R7",
+        _database_watermark_kept,
+        "tests/sinks/test_sql.py::test_what_is_sent_again_is_stored_once[sqlite]",
+    ),
+    Mutant(
+        "second writer of rows unnoticed",
+        "R7",
+        _lost_transaction_not_awaited,
+        "tests/sinks/test_sql.py::test_a_second_writer_of_a_stream_is_noticed[sqlite]",
     ),
     Mutant(
         "queue not declared again",

@@ -38,6 +38,7 @@ class Watcher:
         self.retries = 0
         self.errors: list[str] = []
         self.parked_messages = 0
+        self.aside_messages = 0
         self.flights: list[int] = []
 
     def connected(self, up: bool) -> None:
@@ -62,6 +63,9 @@ class Watcher:
 
     def parked(self, count: int) -> None:
         self.parked_messages += count
+
+    def set_aside(self, count: int) -> None:
+        self.aside_messages += count
 
     def inflight(self, count: int) -> None:
         self.flights.append(count)

@@ -221,7 +221,9 @@ def test_an_earlier_minor_version_is_brought_up(tmp_path: Path, monkeypatch: pyt
     path = tmp_path / "group.db"
     epoch = lived(path)
     connection = sqlite3.connect(path)
-    connection.executescript("DROP TABLE roots; UPDATE meta SET value = 0 WHERE key = 'schema_minor'")
+    connection.executescript(
+        "DROP TABLE roots; DROP TABLE followed; UPDATE meta SET value = 0 WHERE key = 'schema_minor'"
+    )
     assert tables(connection) == tables_of_the_first_release()
     connection.close()
     assert lived(path) == epoch

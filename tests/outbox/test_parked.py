@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.journal import Position
+from inotify_bridge.outbox.store import Store
 
 STEP = 100
 """Instructions of SQLite between two looks at how many there were."""

@@ -13,7 +13,7 @@ import pytest
 from inotify_bridge.errors import SinkUnavailable
 from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.relay import PARKED_KIND, Limits
-from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext
+from inotify_bridge.sinks.base import ACCEPTED, Message, Outcome, SinkContext, Verdict
 from inotify_bridge.sinks.memory import MemoryBroker, MemorySink
 from tests.outbox.recording import Recording, Watcher, relay_threads, soon
 from tests.sinks.messages import SOURCE, assert_go_back_n, messages
@@ -328,6 +328,30 @@ class _Broken:
 
     def close(self) -> None:
         self.closed.set()
+
+
+class _Sorting(_Broken):
+    """A sink that holds every third message apart, and once refuses the last of a batch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._refuses = True
+
+    def publish(self, batch: Sequence[Message]) -> Sequence[Outcome]:
+        refuses, self._refuses = self._refuses, False
+        apart = Outcome(Verdict.ACCEPTED, detail="it does not fit")
+        outcomes = [ACCEPTED if message.sequence % 3 else apart for message in batch]
+        return [*outcomes[:-1], Outcome(Verdict.RETRY, "nacked")] if refuses else outcomes
+
+
+def test_what_is_held_apart_is_counted(recording: Recording) -> None:
+    """A message that a sink holds apart from the others is confirmed as they are, and counted once."""
+    watcher = Watcher()
+    recording.commit(messages(9))
+    recording.relay(_Sorting(), watcher=watcher)
+    recording.confirmed(9)
+    eventually(lambda: watcher.aside_messages == 3, what="the observer hears of three")
+    assert (watcher.errors, watcher.parked_messages) == (["nacked"], 0)
 
 
 @pytest.mark.parametrize("outcomes", [-1, 2, 4])

@@ -42,7 +42,7 @@ def test_unknown_type_suggests_the_nearest() -> None:
     with pytest.raises(ConfigError, match="did you mean 'rabbitmq'") as caught:
         registry.sink_class("rabitmq")
     assert caught.value.exit_code == 78
-    with pytest.raises(ConfigError, match="jsonl, kafka, memory, rabbitmq, stdout"):
+    with pytest.raises(ConfigError, match="jsonl, kafka, memory, rabbitmq, sql, stdout"):
         registry.sink_class("zzz")
 
 

@@ -11,8 +11,8 @@ import pytest
 
 from inotify_bridge.errors import ConfigError, UnavailableError
 from inotify_bridge.events.parking import About, about
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.parked import Parked
-from inotify_bridge.outbox.store import Position
 from inotify_bridge.sinks.base import Message
 from tests.agent.arrivals import Arrivals
 from tests.agent.embedded import Embedded

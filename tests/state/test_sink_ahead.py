@@ -18,8 +18,10 @@ from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.conftest import Launch
 from tests.agent.embedded import Embedded
 from tests.agent.places import KafkaPlace
+from tests.agent.sql_place import sql_sink, stored
 from tests.agent.test_problems import problems
 from tests.agent.trees import Trees
+from tests.sinks.sql_harness import SqliteHarness
 from tests.state.files import assert_no_number_twice, jsonl, kept
 from tests.waiting import eventually
 
@@ -29,6 +31,7 @@ Sink = tuple[dict[str, object], Callable[[int], Arrivals]]
 @pytest.fixture(
     params=[
         "jsonl",
+        "sqlite",
         pytest.param("kafka-python", marks=pytest.mark.kafka),
         pytest.param("confluent", marks=pytest.mark.kafka),
     ]
@@ -37,6 +40,9 @@ def sink(request: pytest.FixtureRequest, scratch: Path) -> Sink:
     """The sink, and what it holds after so many clean ends."""
     if request.param == "jsonl":
         return dict(jsonl(scratch)), lambda stops: kept(scratch)
+    if request.param == "sqlite":
+        harness = SqliteHarness(scratch)
+        return sql_sink(harness), lambda stops: stored(harness)
     place = KafkaPlace(request.getfixturevalue("kafka"), scratch, client=request.param)
     return place.sink(), place.consumed
 

@@ -16,8 +16,9 @@ from inotify_bridge.books import Books
 from inotify_bridge.capture.model import Batch
 from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.errors import StoreError, UnavailableError
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.parked import Parked
-from inotify_bridge.outbox.store import Position, Store
+from inotify_bridge.outbox.store import Store
 from inotify_bridge.recorder import Recorder
 from inotify_bridge.sinks.base import Message
 from tests.agent.embedded import Embedded

@@ -1,0 +1,1 @@
+"""Log files that are followed."""

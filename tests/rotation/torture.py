@@ -1,0 +1,244 @@
+"""One run: writers, logrotate and an agent in one directory, and what came of it."""
+
+from __future__ import annotations
+
+import gzip
+import random
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.agent.process import AgentProcess
+from tests.rotation.places import Place
+from tests.rotation.rsyslog import Rsyslog
+from tests.rotation.usage import cpu_seconds
+from tests.waiting import eventually
+
+LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
+
+MODES = {
+    "create": "nocompress\n create\n",
+    "dateext": "nocompress\n create\n dateext\n dateformat -%Y%m%d-%s\n",
+    "delaycompress": "compress\n delaycompress\n create\n",
+    "compress": "compress\n nodelaycompress\n create\n",
+    "copytruncate": "nocompress\n copytruncate\n",
+}
+"""How logrotate rotates, by the words of its configuration."""
+
+_END_SECONDS = 300.0
+_LINE = re.compile(r" ?(w\d+) (\d+) x*$")
+
+
+@dataclass
+class Plan:
+    """
+    Args:
+        lines: of all writers together.
+        kills: of the agent.
+        rotate_every: seconds.
+        rate: lines a second of all writers together.
+        down: seconds that the agent stays dead, at the most.
+    """
+
+    mode: str
+    lines: int
+    kills: int
+    writers: int = 5
+    rotate_every: float = 1.0
+    rate: float = 20_000.0
+    down: float = 1.0
+    seed: int = 0
+
+
+@dataclass
+class Outcome:
+    """
+    Args:
+        missing, doubled, disordered: lines.
+        torn: entries that are no line of any writer.
+        left: lines that are in some file, compressed or not, and did not arrive.
+        lost_bytes: as ``log.truncated`` tells.
+        cpu: seconds of the agent, all its lives together; about, for what is used while it dies is not seen.
+        left_bytes: the length of the lines that are left.
+    """
+
+    rotations: int = 0
+    kills: int = 0
+    entries: int = 0
+    missing: int = 0
+    doubled: int = 0
+    disordered: int = 0
+    torn: int = 0
+    left: int = 0
+    left_bytes: int = 0
+    lost_bytes: int = 0
+    cpu: float = 0.0
+    seconds: float = 0.0
+    holes: list[tuple[str, int, int]] = field(default_factory=list)
+
+
+def run(plan: Plan, directory: Path, place: Place, peer: Rsyslog | None = None) -> Outcome:
+    """
+    The agent, and beside it a peer that is killed at the same moments.
+
+    Raises: AssertionError, the agent does not come to an end.
+
+    Args:
+        directory: for the logs and the state.
+        place: where it delivers; nothing has arrived there.
+    """
+    logs = directory / "logs"
+    logs.mkdir(mode=0o755)
+    agent_directory = directory / "agent"
+    agent_directory.mkdir()
+    outcome, began = Outcome(), time.monotonic()
+    with AgentProcess(agent_directory, _config(logs, place, directory / "state")) as agent:
+        agent.start()
+        if peer is not None:
+            peer.start()
+        with _rotating(plan, directory, outcome):
+            writers = _writers(plan, logs / "app.log")
+            _kill(plan, agent, peer, outcome)
+            assert [writer.wait(_END_SECONDS) for writer in writers] == [0] * len(writers)
+        eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
+        outcome.cpu += cpu_seconds(agent.pid)
+        agent.stop()
+    outcome.seconds = time.monotonic() - began
+    if peer is not None:
+        peer.settle()
+        peer.end(signal.SIGTERM)
+    outcome.lost_bytes = place.lost_bytes()
+    arrived = audit(plan, place.messages(), outcome)
+    _witness(logs, arrived, outcome)
+    return outcome
+
+
+def _config(logs: Path, place: Place, state: Path) -> dict[str, object]:
+    return {
+        "watch_groups": [
+            {
+                "name": "g",
+                "paths": [str(logs)],
+                "lines": {"files": ["*.log"], "start_at": "beginning"},
+                "sinks": [place.sink["name"]],
+            }
+        ],
+        "sinks": [place.sink],
+        "state": {"dir": str(state)},
+    }
+
+
+def _writers(plan: Plan, file: Path) -> list[subprocess.Popen[bytes]]:
+    count, rate = plan.lines // plan.writers, plan.rate / plan.writers
+    return [
+        subprocess.Popen(
+            [sys.executable, "-m", "tests.rotation.writer", str(file), f"w{number}", str(count), str(rate)],
+            stdin=subprocess.DEVNULL,
+        )
+        for number in range(plan.writers)
+    ]
+
+
+@contextmanager
+def _rotating(plan: Plan, directory: Path, outcome: Outcome) -> Iterator[None]:
+    """logrotate, again and again, on a thread of this process."""
+    assert LOGROTATE is not None
+    config, ended = directory / "logrotate.conf", threading.Event()
+    config.write_text(
+        f"{directory}/logs/app.log {{\n rotate 10000\n missingok\n notifempty\n {MODES[plan.mode]}}}\n"
+    )
+    config.chmod(0o644)
+    command = [LOGROTATE, "-f", "-s", str(directory / "logrotate.state"), str(config)]
+    failures: list[str] = []
+
+    def rotate() -> None:
+        while not ended.wait(plan.rotate_every):
+            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            if done.returncode:
+                failures.append(done.stderr)
+            outcome.rotations += 1
+
+    thread = threading.Thread(target=rotate)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+    assert not failures, failures[0]
+
+
+def _kill(plan: Plan, agent: AgentProcess, peer: Rsyslog | None, outcome: Outcome) -> None:
+    """Kill it at moments spread over the time that the writers need."""
+    chance = random.Random(plan.seed)
+    pause = plan.lines / plan.rate / (plan.kills + 1)
+    for _ in range(plan.kills):
+        time.sleep(chance.uniform(0.5, 1.5) * pause)
+        outcome.cpu += cpu_seconds(agent.pid)
+        agent.kill()
+        if peer is not None:
+            peer.end(signal.SIGKILL)
+        outcome.kills += 1
+        time.sleep(chance.uniform(0.0, plan.down))
+        agent.start(ready=False)
+        if peer is not None:
+            peer.start()
+
+
+def _caught_up(agent: AgentProcess) -> bool:
+    return (
+        agent.metric("consistent") == 1
+        and agent.metric("log_lag_bytes") == 0
+        and agent.metric("outbox_events") == 0
+        and agent.metric("kernel_queue_bytes") == 0
+    )
+
+
+def audit(plan: Plan, messages: Iterable[str], outcome: Outcome) -> dict[str, list[int]]:
+    """Compare what arrived with what was written; the numbers of each writer, in their order."""
+    numbers: dict[str, list[int]] = defaultdict(list)
+    for message in messages:
+        outcome.entries += 1
+        found = _LINE.match(message)
+        if found is None:
+            outcome.torn += 1
+        else:
+            numbers[found[1]].append(int(found[2]))
+    for name in (f"w{number}" for number in range(plan.writers)):
+        _audit_one(name, numbers[name], plan.lines // plan.writers, outcome)
+    return numbers
+
+
+def _witness(logs: Path, arrived: dict[str, list[int]], outcome: Outcome) -> None:
+    """What the files hold, all of them, that did not arrive: for whatever reason, it was there to be read."""
+    known = {name: set(numbers) for name, numbers in arrived.items()}
+    for file in logs.iterdir():
+        with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
+            for line in stream:
+                name, number, *_ = line.lstrip(b"\0").decode().split(" ")
+                if int(number) not in known.get(name, ()):
+                    outcome.left += 1
+                    outcome.left_bytes += len(line)
+
+
+def _audit_one(name: str, numbers: list[int], count: int, outcome: Outcome) -> None:
+    outcome.doubled += len(numbers) - len(set(numbers))
+    outcome.missing += count - len(set(numbers))
+    last = 0
+    for number in numbers:
+        if number < last:
+            outcome.disordered += 1
+        elif number != last + 1:
+            outcome.holes.append((name, last + 1, number - 1))
+        last = max(last, number)
+    if last < count:
+        outcome.holes.append((name, last + 1, count))
