@@ -16,6 +16,7 @@ from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Float, Int
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import JSON, TIMESTAMP, String, TypeEngine
 
+from inotify_bridge.numerals import real, whole
 from inotify_bridge.sinks.base import Message
 from inotify_bridge.sinks.sql_options import ColumnOptions, Family, SqlOptions
 
@@ -340,16 +341,11 @@ def _boolean(value: Any) -> Value:
 
 
 def _integer(value: Any) -> Value:
-    if value is None:
-        return None
-    number = int(value)
-    if isinstance(value, float) and number != value:
-        raise ValueError("it is no whole number")
-    return number
+    return None if value is None else whole(value)
 
 
 def _number(value: Any) -> Value:
-    return None if value is None else float(value)
+    return None if value is None else real(value)
 
 
 def _text(value: Any) -> Value:
