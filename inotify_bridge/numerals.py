@@ -7,21 +7,26 @@ from typing import Any
 
 
 def whole(value: Any) -> int:
-    """A whole number. Raises: ValueError, TypeError, OverflowError: it is none."""
-    if isinstance(value, float) and not value.is_integer():
+    """A whole number. Raises: ValueError: it is none."""
+    try:
+        number = int(value)
+    except (ValueError, TypeError, OverflowError):
+        number = None
+    if number is None or _is_written_for_python(value) or (isinstance(value, float) and number != value):
         raise ValueError("it is no whole number")
-    return int(_plain(value))
+    return number
 
 
 def real(value: Any) -> float:
-    """A number that has an end. Raises: ValueError, TypeError, OverflowError: it is none."""
-    number = float(_plain(value))
-    if not math.isfinite(number):
+    """A number that has an end. Raises: ValueError: it is none."""
+    try:
+        number = float(value)
+    except (ValueError, TypeError, OverflowError):
+        number = math.nan
+    if _is_written_for_python(value) or not math.isfinite(number):
         raise ValueError("it is no number")
     return number
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, str) and "_" in value:
-        raise ValueError("it is no number")
-    return value
+def _is_written_for_python(value: Any) -> bool:
+    return isinstance(value, str) and "_" in value
