@@ -133,7 +133,11 @@ def _config(group: dict[str, Any]) -> Config:
             {"watch_groups": [group], "sinks": [{"name": "stdout", "type": "stdout"}], "shutdown_timeout": 30}
         )
     except ValidationError as error:
-        raise UsageError(error.errors()[0]["msg"].removeprefix("Value error, ")) from error
+        first = error.errors()[0]
+        name = next((one for one in ("lines", "include", "exclude") if one in first["loc"]), "")
+        option = f"--{name} {first['input']!r}: " if name else ""
+        hint = str(first.get("ctx", {}).get("suggestion", ""))
+        raise UsageError(option + first["msg"].removeprefix("Value error, "), hint) from error
 
 
 def _own_output(group: WatchGroup) -> list[str]:

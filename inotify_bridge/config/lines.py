@@ -13,7 +13,7 @@ from inotify_bridge.capture.filters import Filters
 from inotify_bridge.config.section import Pattern, Section
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.lines.extract import Extractor
-from inotify_bridge.lines.fields import Kind, converted
+from inotify_bridge.lines.fields import Kind, converted, wrong_time_format
 from inotify_bridge.lines.formats import NAMES, Format, ready_made
 from inotify_bridge.lines.options import Options
 from inotify_bridge.lines.pattern import own, starts
@@ -103,6 +103,14 @@ class Lines(Section):
     def _named(cls, value: Mapping[str, Kind]) -> Mapping[str, Kind]:
         if not all(value):
             raise ValueError("has a name that is empty")
+        return value
+
+    @field_validator("time_format")
+    @classmethod
+    def _reads_times(cls, value: str | None) -> str | None:
+        wrong = None if value in (None, "unix") else wrong_time_format(value or "")
+        if wrong is not None:
+            raise ValueError(wrong)
         return value
 
     @model_validator(mode="after")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import codecs
 import json
 from json.encoder import encode_basestring
 from typing import Any
@@ -24,6 +25,8 @@ class Extractor:
 
     def __init__(self, encoding: str, parse: Parse | None) -> None:
         self._encoding = encoding
+        # What begins a file is no part of its first line.
+        self._mark = codecs.BOM_UTF8 if codecs.lookup(encoding).name == "utf-8" else b""
         self._parse = parse
         self._last: tuple[bytes, str] = (b"", _file(b""))
 
@@ -35,13 +38,15 @@ class Extractor:
             path: of the log, raw bytes.
             time: of the read, Unix nanoseconds.
         """
-        text, raw_text = self._decoded(raw.text)
+        text, raw_text = self._decoded(raw.text if raw.offset else raw.text.removeprefix(self._mark))
         kind, said = "entry", '"fields":{}'
         if self._parse is not None:
             try:
                 said = f'"fields":{_dump(self._parse(text))}'
             except Mismatch as mismatch:
                 kind, said = "rejected", f'"reason":{_string(str(mismatch))}'
+            except ValueError:  # 1e999 is a number of JSON that becomes infinity, which is none
+                kind, said = "rejected", '"reason":"has a number that is too large"'
         line = "" if raw.line is None else f'"line":{raw.line},'
         flags = (',"cut":true' if raw.cut else "") + (',"unfinished":true' if raw.unfinished else "")
         data = (
@@ -79,7 +84,7 @@ def _file(path: bytes) -> str:
 
 
 def _dump(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
 def _string(text: str) -> str:

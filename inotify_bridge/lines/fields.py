@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import math
 import re
+import time
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime, timedelta, timezone
 from typing import Any, Final, Literal, TypeAlias
 
 from inotify_bridge.lines.pattern import Mismatch, Parse
+from inotify_bridge.numerals import real, whole
 
 Kind: TypeAlias = Literal["int", "float", "timestamp"]
 Convert: TypeAlias = Callable[[Any], Any]
 
-_YEAR: Final = frozenset("YyGcxD")
+_YEAR: Final = frozenset("YyGcx")
+_DATES: Final = ("c", "x", "j", "md", "bd", "Bd", "Ua", "UA", "Uw", "Wa", "WA", "Ww", "Vu", "Va", "VA", "Vw")
+"""Directives of which one or two tell the day of a year."""
+# What strptime(3) knows and Python does not, though these are no more than others together.
+_SHORT: Final = {"F": "%Y-%m-%d", "T": "%H:%M:%S", "R": "%H:%M", "D": "%m/%d/%y", "e": "%d", "h": "%b"}
+_DIRECTIVE: Final = re.compile("%(.)", re.DOTALL)
 _TOMORROW: Final = timedelta(days=1)
 
 
@@ -44,20 +50,7 @@ def converted(parse: Parse, kinds: Mapping[str, Kind], time_format: str | None) 
     return parse_and_convert
 
 
-def _int(value: Any) -> int:
-    if isinstance(value, float) and not value.is_integer():
-        raise ValueError(value)
-    return int(value)
-
-
-def _float(value: Any) -> float:
-    number = float(value)
-    if not math.isfinite(number):  # JSON has none
-        raise ValueError(value)
-    return number
-
-
-_NUMBERS: Final[dict[str, Convert]] = {"int": _int, "float": _float}
+_NUMBERS: Final[dict[str, Convert]] = {"int": whole, "float": real}
 
 
 class Timestamp:
@@ -70,9 +63,9 @@ class Timestamp:
     """
 
     def __init__(self, time_format: str | None) -> None:
-        self._format = time_format
+        self._format = time_format if time_format in (None, "unix") else _in_full(time_format or "")
         self._last: tuple[Any, str] | None = None
-        self._yearless = time_format not in (None, "unix") and not _directives(time_format or "") & _YEAR
+        self._yearless = time_format not in (None, "unix") and not _directives(self._format or "") & _YEAR
 
     def __call__(self, value: Any) -> str:
         """Raises: ValueError, OverflowError, TypeError."""
@@ -85,17 +78,51 @@ class Timestamp:
 
     def _read(self, value: Any) -> datetime:
         if self._format == "unix":
-            return datetime.fromtimestamp(float(value), UTC)
+            return datetime.fromtimestamp(real(value), UTC)
         if self._format is None:
             return datetime.fromisoformat(value)
-        if self._yearless:
-            return last_such(value, self._format or "")
-        return datetime.strptime(value, self._format)
+        return last_such(value, self._format) if self._yearless else _parsed(value, self._format)
 
 
 def _directives(time_format: str) -> set[str]:
     """The letters of a format of strptime(3)."""
-    return set(re.findall("%(.)", time_format.replace("%%", "")))
+    return set(_DIRECTIVE.findall(time_format.replace("%%", "")))
+
+
+def _in_full(time_format: str) -> str:
+    """The same format in directives that Python knows."""
+    return _DIRECTIVE.sub(lambda found: _SHORT.get(found[1], found[0]), time_format)
+
+
+def _parsed(text: str, time_format: str) -> datetime:
+    """
+    As strptime(3) reads it. datetime drops the name of a zone: UTC, or one of the two of the local zone.
+
+    Raises: ValueError, TypeError.
+    """
+    found = datetime.strptime(text, time_format)
+    if found.tzinfo is not None or "%Z" not in time_format:
+        return found
+    named = time.strptime(text, time_format)
+    if named.tm_zone is None:
+        return found
+    if named.tm_zone.upper() in ("UTC", "GMT"):
+        return found.replace(tzinfo=UTC)
+    west = time.altzone if named.tm_isdst == 1 else time.timezone
+    return found.replace(tzinfo=timezone(timedelta(seconds=-west)))
+
+
+def wrong_time_format(time_format: str) -> str | None:
+    """Why no text, or none with a date, is read by a format; None: it may stand."""
+    try:
+        datetime.strptime("", _in_full(time_format))
+    except ValueError as error:
+        if not str(error).startswith("time data"):
+            return f"is no format of times: {error}"
+    letters = _directives(_in_full(time_format))
+    if any(letters.issuperset(date) for date in _DATES):
+        return None
+    return "names no day, and a time without a date is no timestamp"
 
 
 def last_such(text: str, time_format: str) -> datetime:
@@ -109,7 +136,7 @@ def last_such(text: str, time_format: str) -> datetime:
     now = datetime.now().astimezone()
     for year in (now.year, now.year - 1, now.year - 2, now.year - 3, now.year - 4):
         try:
-            found = datetime.strptime(f"{year} {text}", f"%Y {time_format}").astimezone()
+            found = _parsed(f"{year} {text}", f"%Y {time_format}").astimezone()
         except ValueError:  # the 29th of February
             continue
         if found <= now + _TOMORROW:

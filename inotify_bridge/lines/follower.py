@@ -238,19 +238,45 @@ class Follower:
         self._recalled.pop(log, None)
 
     def _read(self, log: bytes, now: float) -> bool:
-        """Read the generations of a log in their order; whether all of them were read to their ends."""
+        """Read the generations of a log in their order; whether there is no more to read now."""
         chain = list(self._register.chains.get(log, ()))
         if not all(self._guarded(generation) for generation in chain if generation.fd >= 0):
             return False
         # The youngest is measured first: what a writer put there came after what it put into the elder ones.
         limits = [generation.look() if generation.fd >= 0 else 0 for generation in reversed(chain)]
-        for generation, limit in zip(chain, reversed(limits), strict=True):
-            if generation.fd >= 0 and not self._read_one(generation, limit, now):
+        limits.reverse()
+        rested = chain
+        for place, (generation, limit) in enumerate(zip(chain, limits, strict=True)):
+            if generation.fd < 0:
+                continue
+            if not self._read_one(generation, limit, now):
                 return False
-        for generation in chain:
+            younger = zip(chain[place + 1 :], limits[place + 1 :], strict=True)
+            if any(limit > one.read_to for one, limit in younger) and self._holds_up(generation, now):
+                rested = chain[: place + 1]
+                break
+        for generation in rested:
             if generation.fd >= 0:
                 self._rest(generation, generation is chain[-1] and generation.path == log, now)
         return True
+
+    def _holds_up(self, generation: Generation, now: float) -> bool:
+        """
+        Whether younger files wait: lines of its last entry may still come, and that comes before theirs.
+
+        A file that goes on growing, for not every writer has left it, holds them up no longer than an entry
+        may take; nor one that had been quiet for so long before it was read.
+        """
+        wait = self._options.join_after
+        if not generation.whole:
+            return False
+        if max(now - generation.grown_at, time.time() - generation.mtime / 1e9) >= wait:
+            self._report.entries(generation, generation.flush())
+            self._register.touch(generation)
+            return False
+        if not generation.holds_up_since:
+            generation.holds_up_since = now
+        return now - generation.holds_up_since < wait
 
     def _guarded(self, generation: Generation) -> bool:
         """Whether a file that waits for its turn is still the one that it was."""

@@ -62,6 +62,7 @@ _SYSLOG_FIELDS: Final = (
 )
 _PAIR: Final = re.compile(r'\s*+([^\s="]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s"]*+)))?+(?=\s|\Z)')
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
+_ESCAPE_OR_UNICODE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r"}
 
 
@@ -179,7 +180,11 @@ def _logfmt(text: str) -> Mapping[str, Any]:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(lambda found: _ESCAPED.get(found[1], found[1]), text) if "\\" in text else text
+    return _ESCAPE_OR_UNICODE.sub(_character, text) if "\\" in text else text
+
+
+def _character(found: re.Match[str]) -> str:
+    return chr(int(found[1], 16)) if found[1] else _ESCAPED.get(found[2], found[2])
 
 
 _COMBINED_FIELDS: Final = frozenset((*_COMBINED.groupindex, "method", "path", "protocol"))

@@ -73,6 +73,8 @@ class Generation:
         self.finished = False
         """Nothing more is expected of it; it is kept to be known again."""
         self.grown_at = 0.0
+        self.holds_up_since = 0.0
+        """Monotonic time since which younger files wait for its last entry; 0: they do not."""
         self._marks = marks
         self._make_splitter = split
         self._splitter = split(position)

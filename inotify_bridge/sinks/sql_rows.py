@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple, TypeAlias
 
 from sqlalchemy import BigInteger, Boolean, Column, DateTime, Double, Float, Integer, Numeric, Text
 from sqlalchemy.dialects import mysql, postgresql
 from sqlalchemy.types import JSON, TIMESTAMP, String, TypeEngine
 
+from inotify_bridge.numerals import real, whole
 from inotify_bridge.sinks.base import Message
 from inotify_bridge.sinks.sql_options import ColumnOptions, Family, SqlOptions
 
@@ -29,6 +31,8 @@ LOG_KINDS: Final = ("log.rejected", "log.truncated")
 _DECODER: Final = json.JSONDecoder()
 _SEQUENCE: Final = b'"sequence":"'
 _NUL_PICTURE: Final = "\u2400"
+_LENGTHS: Final = (27, 30)
+"""Of the times in events, to the microsecond or the nanosecond: these sort as they are."""
 _TRUTH: Final = {"true": True, "1": True, "false": False, "0": False}
 
 # SQLite has no type of its own for times: text that compares as times do.
@@ -309,8 +313,12 @@ def converter(kind: TypeEngine[Any], dialect: str) -> Callable[[Any], Value]:
     """
     What makes any value of JSON fit a column of a type.
 
-    SQLite stores any text in any column, so what is no number is refused here, for all databases alike.
-    Raises (what it gives): ValueError, OverflowError: it does not fit.
+    SQLite stores any text in any column, and PostgreSQL takes ``now`` for a time: so what is no number or no
+    time is refused here, for all databases alike.
+
+    Args:
+        kind: of the column as it is, but for SQLite's of times, which is text.
+    Raises (what it gives): ValueError: it does not fit.
     """
     if isinstance(kind, Boolean):
         return _boolean
@@ -320,14 +328,32 @@ def converter(kind: TypeEngine[Any], dialect: str) -> Callable[[Any], Value]:
         return _number
     if isinstance(kind, JSON):
         return lambda value: None if value is None else as_json(value)
-    if isinstance(kind, DateTime) and dialect == "mysql":
-        return mysql_time
+    if isinstance(kind, DateTime):
+        return _mysql_moment if dialect == "mysql" else _moment
     return _text if isinstance(kind, String) else plain
 
 
 def mysql_time(value: Any) -> Value:
     """A time of an event, in UTC, as MySQL reads one: without zone, to the microsecond."""
     return value[:26].rstrip("Z").replace("T", " ") if isinstance(value, str) else plain(value)
+
+
+def _moment(value: Any) -> Value:
+    """A time in UTC, as events have it; where no zone is written it is UTC."""
+    if value is None:
+        return None
+    try:
+        found = datetime.fromisoformat(value)
+        if value.endswith("Z") and len(value) in _LENGTHS:
+            return str(value)
+        found = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
+    except (ValueError, TypeError, OverflowError):
+        raise ValueError("it is no time of ISO 8601; `fields` of the watch group converts others") from None
+    return f"{found.replace(tzinfo=None).isoformat(timespec='microseconds')}Z"
+
+
+def _mysql_moment(value: Any) -> Value:
+    return mysql_time(_moment(value))
 
 
 def _boolean(value: Any) -> Value:
@@ -340,16 +366,11 @@ def _boolean(value: Any) -> Value:
 
 
 def _integer(value: Any) -> Value:
-    if value is None:
-        return None
-    number = int(value)
-    if isinstance(value, float) and number != value:
-        raise ValueError("it is no whole number")
-    return number
+    return None if value is None else whole(value)
 
 
 def _number(value: Any) -> Value:
-    return None if value is None else float(value)
+    return None if value is None else real(value)
 
 
 def _text(value: Any) -> Value:

@@ -64,8 +64,9 @@ class TableWriter:
         dialect = connection.dialect.name
         if not self._layout.final:
             wanted = zip(self._layout.names, self._layout.types, strict=True)
-            # MariaDB calls a column of JSON one of text, and refuses other text.
-            kinds = [kind if isinstance(kind, JSON) else found[name]["type"] for name, kind in wanted]
+            # MariaDB calls a column of JSON one of text, and refuses other text. SQLite has times as text.
+            own = (JSON, TIMESTAMP) if dialect == "sqlite" else (JSON,)
+            kinds = [kind if isinstance(kind, own) else found[name]["type"] for name, kind in wanted]
             self._converters = [converter(kind, dialect) for kind in kinds]
         elif dialect in ("mysql", "mariadb"):
             times = [isinstance(one, TIMESTAMP) for one in self._layout.types]
@@ -91,7 +92,8 @@ class TableWriter:
                 rows.append(self._row(Entry.of(message)))
                 fitting.append(message)
             except (ValueError, TypeError, KeyError, OverflowError) as error:
-                refused.append(Refused(message, f"{type(error).__name__}: {error}"))
+                said = str(error) if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
+                refused.append(Refused(message, said))
         refused += self._load(driver, connection, fitting, rows)
         return refused
 
@@ -110,7 +112,13 @@ class TableWriter:
 
     def _converted(self, values: Sequence[Any]) -> tuple[Value, ...]:
         assert self._converters is not None
-        return tuple([convert(one) for convert, one in zip(self._converters, values, strict=True)])
+        fit: list[Value] = []
+        try:
+            for convert, one in zip(self._converters, values, strict=True):
+                fit.append(convert(one))
+        except ValueError as error:
+            raise ValueError(f"column '{self._layout.names[len(fit)]}': {error}") from None
+        return tuple(fit)
 
     def _load(
         self,

@@ -88,6 +88,11 @@ class AgentProcess:
         return self._process is not None and self._process.poll() is None
 
     @property
+    def listens(self) -> bool:
+        """Whether it runs and has said where it answers."""
+        return self.alive and self._port() > 0
+
+    @property
     def log(self) -> str:
         """What it wrote until now, all its lives in one."""
         return self._log.read_text() if self._log.exists() else ""

@@ -325,6 +325,34 @@ def test_flushed(follow: Callable[..., Logs]) -> None:
     logs.agent.stop()
 
 
+@pytest.mark.usefixtures("re2")
+def test_lines_that_belong_together_over_a_rotation(follow: Callable[..., Logs], trees: Trees) -> None:
+    """
+    The last entry of a rotated file, of which lines may still come, is told before those of the next file,
+    which do not wait for ever where a writer stays with the old one.
+    """
+    logs = follow(multiline={"start": r"^\d", "flush_after": "1s"})
+    logs.append("app.log", "1 a")
+    logs.agent.start()
+    logs.arrive("1 a")
+    with (trees.root / "app.log").open("a", buffering=1) as old:
+        with logs.agent.paused():
+            old.write("2 b\n")
+            (trees.root / "app.log").rename(trees.root / "app.log.1")
+            logs.append("app.log", "3 c", "4 d", "5 e")
+            old.write("  b\n")
+        eventually(lambda: len(logs.messages()) == 5, what="the entries of both")
+        assert logs.messages() == ["1 a", "2 b\n  b", "3 c", "4 d", "5 e"]
+        logs.append("app.log", "6 f", "7 g")
+
+        def arrives() -> bool:
+            old.write("0 old\n")
+            return "6 f" in logs.messages()
+
+        eventually(arrives, what="the younger file goes on", poll=0.2)
+    logs.agent.stop()
+
+
 def test_where_reading_begins(follow: Callable[..., Logs]) -> None:
     """At the first start a file is read from its end; every other from its beginning, whenever it came."""
     logs = follow(start_at="end")

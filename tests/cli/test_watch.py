@@ -367,4 +367,4 @@ def test_lines_as_text(tree: Path) -> None:
         assert without_time(line) == 'entry app.log {"first": "a", "last": "b"}'
     refused = run("watch", "--lines", "(", str(log))
     assert refused.code == 2
-    assert "does not compile" in refused.err
+    assert "--lines '(': does not compile: missing ): (" in refused.err

@@ -55,6 +55,8 @@ def test_a_pattern_that_is_none(tmp_path: Path, wrong: str, key: str, reason: st
         ("{pattern: combined, fields: {stat: int}}", "", "names stat"),
         ("fields: {a: int}", "", "without a pattern"),
         ("{pattern: json, time_format: unix}", "", "time_format has no effect"),
+        ("{pattern: json, fields: {t: timestamp}, time_format: '%Q'}", ".time_format", "no format of times"),
+        ("{pattern: json, fields: {t: timestamp}, time_format: '%T'}", ".time_format", "names no day"),
     ],
 )
 def test_one_mistake_one_problem(tmp_path: Path, wrong: str, key: str, reason: str) -> None:

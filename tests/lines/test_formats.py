@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from inotify_bridge.errors import ConfigError
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.lines.extract import Extractor
-from inotify_bridge.lines.fields import converted
+from inotify_bridge.lines.fields import Timestamp, converted
 from inotify_bridge.lines.formats import NAMES, ready_made
 from inotify_bridge.lines.pattern import Mismatch, own
 from inotify_bridge.lines.splitter import Raw
@@ -93,10 +94,10 @@ def test_json() -> None:
 
 def test_logfmt() -> None:
     """Words, quoted text with escapes, and keys alone."""
-    text = r'ts=2026-01-01T00:00:00Z msg="a \"b\"\n" empty= flag level=info'
+    text = r'ts=2026-01-01T00:00:00Z msg="a \"b\"\n\u00e9" empty= flag level=info'
     assert parse("logfmt", text) == {
         "ts": "2026-01-01T00:00:00Z",
-        "msg": 'a "b"\n',
+        "msg": 'a "b"\né',
         "empty": "",
         "flag": True,
         "level": "info",
@@ -166,7 +167,12 @@ def test_converted() -> None:
     both = converted(extract, kinds, None)
     found = both("7 1.5 2026-11-21T08:00:00+01:00")
     assert found == {"n": 7, "x": 1.5, "t": "2026-11-21T07:00:00.000000Z", "none": None}
-    for wrong, name in (("a 1 2026-11-21", "n"), ("1 inf 2026-11-21", "x"), ("1 1 yesterday", "t")):
+    for wrong, name in (
+        ("a 1 2026-11-21", "n"),
+        ("1 inf 2026-11-21", "x"),
+        ("1 1 yesterday", "t"),
+        ("1_0 1 2026-11-21", "n"),
+    ):
         with pytest.raises(Mismatch, match=f"field {name} "):
             both(wrong)
 
@@ -186,6 +192,31 @@ def test_time_formats(time_format: str, text: str, expected: str | None) -> None
     kinds: dict[str, Any] = {"t": "timestamp"}
     found = converted(extract, kinds, time_format)(text)["t"]
     assert found == expected or (expected is None and found.startswith("0001-01-0"))
+
+
+@pytest.mark.parametrize(
+    ("time_format", "text", "expected"),
+    [
+        ("%Y-%m-%d %H:%M:%S %Z", "2026-06-01 12:00:00 UTC", "2026-06-01T12:00:00.000000Z"),
+        ("%Y-%m-%d %H:%M:%S %Z", "2026-06-01 12:00:00 EDT", "2026-06-01T16:00:00.000000Z"),
+        ("%Y-%m-%d %H:%M:%S %Z", "2026-11-01 01:30:00 EST", "2026-11-01T06:30:00.000000Z"),
+        ("%b %e %T %Y %Z", "Jun  1 12:00:00 2026 GMT", "2026-06-01T12:00:00.000000Z"),
+        ("%F %T", "2026-06-01 12:00:00", "2026-06-01T16:00:00.000000Z"),
+    ],
+)
+def test_zones(new_york: None, time_format: str, text: str, expected: str) -> None:
+    """A zone that is written counts, by its name too; only without one it is the local one."""
+    assert Timestamp(time_format)(text) == expected
+
+
+@pytest.fixture
+def new_york(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The local zone."""
+    monkeypatch.setenv("TZ", "EST5EDT,M3.2.0,M11.1.0")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
 
 
 @pytest.mark.usefixtures("re2")
@@ -218,6 +249,14 @@ def test_the_event() -> None:
     }
 
 
+@pytest.mark.parametrize(("offset", "expected"), [(0, "log.entry"), (5, "log.rejected")])
+def test_a_mark_of_byte_order(offset: int, expected: str) -> None:
+    """At the front of a file it is none of the first line's text; in the middle it is what it is."""
+    raw = b'\xef\xbb\xbf{"a": 1}'
+    item = Extractor("UTF8", ready_made("json").parse).item(Raw(offset, 1, len(raw) + 1, raw), b"app.log", 1)
+    assert f"log.{item.kind}" == expected
+
+
 def test_invalid_bytes() -> None:
     """Bytes that are not of the encoding are replaced, and given as they are beside it."""
     found = _data(b"a\xff", None)
@@ -232,6 +271,12 @@ def test_any_bytes_become_an_event(raw: bytes, name: str | None) -> None:
     found = _data(raw, name)
     assert found["message"] == raw.decode("utf-8", "replace")
     assert ("fields" in found) != ("reason" in found)
+
+
+def test_a_number_that_is_too_large() -> None:
+    """1e999 is JSON, and infinity is not: the line is rejected, and its event can be read."""
+    data = _data(b'{"a": 1e999}', "json")
+    assert data["reason"] == "has a number that is too large"
 
 
 def test_half_of_a_pair() -> None:

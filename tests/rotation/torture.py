@@ -20,7 +20,7 @@ from pathlib import Path
 from tests.agent.process import AgentProcess
 from tests.rotation.places import Place
 from tests.rotation.rsyslog import Rsyslog
-from tests.rotation.usage import cpu_seconds
+from tests.rotation.usage import cpu_seconds, peak_bytes
 from tests.waiting import eventually
 
 LOGROTATE = shutil.which("logrotate", path="/usr/sbin:/usr/bin:/sbin:/bin")
@@ -34,8 +34,8 @@ MODES = {
 }
 """How logrotate rotates, by the words of its configuration."""
 
-_END_SECONDS = 300.0
-_LINE = re.compile(r" ?(w\d+) (\d+) x*$")
+_END_SECONDS = 900.0
+_LINE = re.compile(r" ?(w\d+) (\d+) x*\n?\Z")
 
 
 @dataclass
@@ -66,9 +66,13 @@ class Outcome:
         missing, doubled, disordered: lines.
         torn: entries that are no line of any writer.
         left: lines that are in some file, compressed or not, and did not arrive.
-        lost_bytes: as ``log.truncated`` tells.
-        cpu: seconds of the agent, all its lives together; about, for what is used while it dies is not seen.
         left_bytes: the length of the lines that are left.
+        lost_bytes: as ``log.truncated`` tells.
+        counted_bytes: as ``log_bytes_lost_total`` says, all lives together; one that was killed before it
+            answered counts nothing.
+        cpu: seconds of the agent, all its lives together; about, for what is used while it dies is not seen.
+        peak: bytes of memory of its biggest life.
+        written, seconds: from the start until the last line was written, and until it had arrived.
     """
 
     rotations: int = 0
@@ -81,7 +85,10 @@ class Outcome:
     left: int = 0
     left_bytes: int = 0
     lost_bytes: int = 0
+    counted_bytes: int = 0
     cpu: float = 0.0
+    peak: int = 0
+    written: float = 0.0
     seconds: float = 0.0
     holes: list[tuple[str, int, int]] = field(default_factory=list)
 
@@ -109,8 +116,9 @@ def run(plan: Plan, directory: Path, place: Place, peer: Rsyslog | None = None) 
             writers = _writers(plan, logs / "app.log")
             _kill(plan, agent, peer, outcome)
             assert [writer.wait(_END_SECONDS) for writer in writers] == [0] * len(writers)
+            outcome.written = time.monotonic() - began
         eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
-        outcome.cpu += cpu_seconds(agent.pid)
+        _note_usage(agent, outcome)
         agent.stop()
     outcome.seconds = time.monotonic() - began
     if peer is not None:
@@ -180,10 +188,10 @@ def _rotating(plan: Plan, directory: Path, outcome: Outcome) -> Iterator[None]:
 def _kill(plan: Plan, agent: AgentProcess, peer: Rsyslog | None, outcome: Outcome) -> None:
     """Kill it at moments spread over the time that the writers need."""
     chance = random.Random(plan.seed)
-    pause = plan.lines / plan.rate / (plan.kills + 1)
+    pause = max(0.0, plan.lines / plan.rate / (plan.kills + 1) - plan.down / 2)
     for _ in range(plan.kills):
         time.sleep(chance.uniform(0.5, 1.5) * pause)
-        outcome.cpu += cpu_seconds(agent.pid)
+        _note_usage(agent, outcome)
         agent.kill()
         if peer is not None:
             peer.end(signal.SIGKILL)
@@ -192,6 +200,14 @@ def _kill(plan: Plan, agent: AgentProcess, peer: Rsyslog | None, outcome: Outcom
         agent.start(ready=False)
         if peer is not None:
             peer.start()
+
+
+def _note_usage(agent: AgentProcess, outcome: Outcome) -> None:
+    """What it used and counted until now, before its life ends."""
+    outcome.cpu += cpu_seconds(agent.pid)
+    outcome.peak = max(outcome.peak, peak_bytes(agent.pid))
+    if agent.listens:
+        outcome.counted_bytes += int(agent.metric("log_bytes_lost_total"))
 
 
 def _caught_up(agent: AgentProcess) -> bool:
@@ -224,8 +240,8 @@ def _witness(logs: Path, arrived: dict[str, list[int]], outcome: Outcome) -> Non
     for file in logs.iterdir():
         with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as stream:
             for line in stream:
-                name, number, *_ = line.lstrip(b"\0").decode().split(" ")
-                if int(number) not in known.get(name, ()):
+                found = _LINE.match(line.lstrip(b"\0").decode(errors="replace"))
+                if found is None or int(found[2]) not in known.get(found[1], ()):
                     outcome.left += 1
                     outcome.left_bytes += len(line)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -240,6 +241,45 @@ def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     assert told == refused
     assert sink.publish(batch) == [ACCEPTED] * 50
     assert fresh.count("_rejected") == len(refused)
+
+
+def test_what_is_no_time_and_no_number_is_refused_alike(fresh: SqlHarness) -> None:
+    """Columns of times hold times in UTC, and no word that one database or Python would take for one."""
+    columns = {"happened": "timestamp", "size": "integer", "share": "float"}
+    chosen = {name: {"path": f"data.fields.{name}", "type": kind} for name, kind in columns.items()}
+    sink = connected(fresh.make(table=None, log_table=fresh.name, columns=chosen))
+    times = {
+        1: "2026-11-21T08:00:00.123456Z",
+        2: "2026-11-21T10:00:01+02:00",
+        3: "2026-11-21 08:00:02",
+    }
+    wrong = {
+        "happened": ["now", "infinity", "yesterday", "2026-02-30", 5, "2026-11-21T08:00:00.12345 Z"],
+        "size": ["1_000", "many", "1.5", [1]],
+        "share": ["nan", "inf", "1_0", {}],
+    }
+    batch = [entry(number, happened=time) for number, time in times.items()]
+    batch += [
+        entry(number, **{name: value})
+        for number, (name, value) in enumerate(((a, b) for a, many in wrong.items() for b in many), 4)
+    ]
+    assert {outcome.verdict for outcome in sink.publish(batch)} == {Verdict.ACCEPTED}
+    stored = fresh.rows(f"SELECT happened FROM {fresh.name} ORDER BY 1")
+    assert [instant(row[0]) for row in stored] == [
+        datetime(2026, 11, 21, 8, 0, 0, 123456),
+        datetime(2026, 11, 21, 8, 0, 1),
+        datetime(2026, 11, 21, 8, 0, 2),
+    ]
+    reasons = [row[0] for row in fresh.rows(f"SELECT reason FROM {fresh.name}_rejected ORDER BY sequence")]
+    named = [f"column '{name}':" for name, many in wrong.items() for _ in many]
+    assert [reason[: len(name)] for reason, name in zip(reasons, named, strict=True)] == named
+
+
+def instant(value: Any) -> datetime:
+    """What a driver gives for a time in UTC."""
+    found = datetime.fromisoformat(value) if isinstance(value, str) else value
+    assert isinstance(found, datetime)
+    return found.astimezone(UTC).replace(tzinfo=None) if found.tzinfo else found
 
 
 def test_rows_that_are_there_already_stand_with_the_rejected(fresh: SqlHarness) -> None:
