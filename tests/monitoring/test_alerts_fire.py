@@ -38,7 +38,7 @@ Fired: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """An alert with its labels."""
 
 # What each condition must lead to: the alert, then the labels beside `instance`.
-EXPECTED = {
+EXPECTED: dict[str, list[tuple[str, dict[str, str]]]] = {
     "faults": [
         ("GroupDown", {"watch_group": "dies"}),
         ("GroupRestarted", {"watch_group": "dies"}),
@@ -148,9 +148,7 @@ class Scene:
     def scraped(self, name: str) -> None:
         """Wait until the present life of an agent was scraped: counters that rise from now on have risen."""
         up = f'up{{instance="{name}"}} == 1 and on (instance) inotify_bridge_build_info'
-        eventually(
-            lambda: self.prometheus.query(up), within=FIRE_SECONDS, what=f"{name} is scraped", poll=0.2
-        )
+        eventually(lambda: self.prometheus.query(up), within=FIRE_SECONDS, what="a scrape", poll=0.2)
 
     def fire(self, instance: str, *only: str) -> None:
         """Wait until every alert that is expected of an instance, or only some, has fired with its labels."""
@@ -186,9 +184,8 @@ def fired(alert: str, labels: Mapping[str, str]) -> Fired:
 @pytest.fixture(scope="module")
 def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Scene]:
     """One for all tests here; its trees are in memory."""
-    trees = Path(
-        tempfile.mkdtemp(prefix="inotify-bridge-", dir="/dev/shm" if os.access("/dev/shm", os.W_OK) else None)
-    )
+    memory = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
+    trees = Path(tempfile.mkdtemp(prefix="inotify-bridge-", dir=memory))
     made = Scene(trees, tmp_path_factory.mktemp("scene"))
     try:
         with made.prometheus:
@@ -252,7 +249,7 @@ def test_faults(scene: Scene, tmp_path: Path) -> None:
 
 
 def test_busy(scene: Scene) -> None:
-    """The queue overflows again and again; logs are gone, do not match, and grow faster than they are read."""
+    """The queue overflows again and again; logs are deleted, do not match, grow faster than is read."""
     lines = {"pattern": r"(?P<level>[A-Z]+) (?P<message>.*)", "files": ["*.log"]}
     long = {"files": ["*.log"], "max_line_bytes": "1KiB"}
     agent = scene.agent("busy", {"overflows": {}, "logs": {"lines": lines}, "grows": {"lines": long}}).start()
@@ -283,7 +280,7 @@ def test_busy(scene: Scene) -> None:
 
 
 def test_behind(scene: Scene) -> None:
-    """Sinks that are away or confirm nothing for ten minutes; databases that are damaged or gone at a start."""
+    """Sinks that have been away or silent for ten minutes; databases that are damaged or gone at a start."""
     away = f"amqps://guest:guest@127.0.0.1:{free_port()}"
     agent = scene.agent(
         "behind",
