@@ -7,7 +7,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Standard input of pip and the suite is empty: nothing here ever asks a question.
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
-CODE := $(wildcard inotify_bridge tests benchmarks compat)
+CODE := $(wildcard inotify_bridge tests benchmarks compat monitoring)
 # Tests wait more than they compute; each job starts brokers of its own, of a gigabyte together.
 JOBS ?= 2
 
@@ -60,6 +60,10 @@ failpoints: $(DEV_STAMP) ## kill an agent at every named point (ARGS="--help")
 .PHONY: mutants
 mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notices (ARGS="--only NAME")
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: boards
+boards: $(DEV_STAMP) ## write the Grafana boards anew, from monitoring/boards/
+	@$(BIN)/python -m monitoring.boards
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml

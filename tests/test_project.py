@@ -20,7 +20,7 @@ PACKAGE = ROOT / "inotify_bridge"
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL_SOURCES = [
     path
-    for part in ("inotify_bridge", "tests", "benchmarks", "compat")
+    for part in ("inotify_bridge", "tests", "benchmarks", "compat", "monitoring")
     for path in (ROOT / part).rglob("*.py")
 ]
 

@@ -109,7 +109,7 @@ class Roots:
         if not root.lost or self._acceptable(root, handle):
             self._take(root, handle)
             self._model.tree.bind(root, wd, *handle.identity)
-            self._coverage.restore(root)
+            self._watched(root)
             self._found(root)
         else:
             self._port.remove_watch(wd)
@@ -169,8 +169,13 @@ class Roots:
         if root in self._told_lost:
             self._told_lost.discard(root)
             self._model.notice("root_restored", root.name)
+
+    def _watched(self, root: Root) -> None:
+        """The root has its watch, which tells little where files are changed out of the kernel's sight."""
         if root.blind:
             self._coverage.degrade(root, errno.ENOTSUP, self._port.monotonic())
+        else:
+            self._coverage.restore(root)
 
     def _lose(self, root: Root, code: int) -> None:
         """

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import subprocess
 from pathlib import Path
 
 from tests.fold import differences, disk
@@ -193,3 +194,19 @@ def test_root_symbolic_link_turned_elsewhere(ground: Ground) -> None:
         watching.wait_for("resync_completed", 2)
         stream = watching.finish()
     assert eventually(lambda: stream.differences(Path(os.path.realpath(link))) == [], what="the same")
+
+
+def test_root_out_of_the_kernels_sight(ground: Ground) -> None:
+    """A root on a file system that inotify does not see all changes of is polled: what comes is told."""
+    with subprocess.Popen(["sh"], stdin=subprocess.PIPE) as other:
+        assert other.stdin is not None
+        opened = Path(f"/proc/{other.pid}/fd")
+        with Watching.run(Ground(opened, ground.outside, ground.scratch), poll_interval="200ms") as watching:
+            watching.wait_for("resync_completed")
+            other.stdin.write(b"exec 7</dev/null\n")
+            other.stdin.flush()
+            watching.wait_until(lambda stream: "file.created 7" in stream.told(), "the new descriptor")
+            stream = watching.finish()
+        other.stdin.close()
+    assert [data["error"] for data in stream.notices("coverage_degraded")] == ["ENOTSUP"]
+    assert stream.notices("coverage_restored") == []
