@@ -61,6 +61,10 @@ failpoints: $(DEV_STAMP) ## kill an agent at every named point (ARGS="--help")
 mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notices (ARGS="--only NAME")
 	@$(BIN)/python -m tests.mutants $(ARGS)
 
+.PHONY: man
+man: $(DEV_STAMP) ## write the manual page anew, from the command line
+	@$(BIN)/python -m tests.manual > man/inotify-bridge.1.new && mv man/inotify-bridge.1.new man/inotify-bridge.1
+
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
 	@$(PIP) install "uv>=0.5"

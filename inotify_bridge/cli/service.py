@@ -6,6 +6,7 @@ The agent as a service: what a service manager is told of it.
 
 from __future__ import annotations
 
+import math
 import threading
 import time
 from collections.abc import Sequence
@@ -18,6 +19,9 @@ from inotify_bridge.web.view import AgentStatus
 
 STATUS_SECONDS: Final = 10.0
 """Between two looks at the figures."""
+
+SCAN_SECONDS: Final = 1.0
+"""The same, until the first scan is over."""
 
 WATCHDOG_SHARE: Final = 4
 """Looks in one watchdog period: one that comes late costs no life."""
@@ -82,7 +86,7 @@ class Service:
 
     def _watch(self) -> None:
         told = ""
-        while not self._ended.wait(self._period):
+        while not self._ended.wait(min(self._period, SCAN_SECONDS if self._agent.view.ready() else math.inf)):
             if self._manager.watchdog and not self._agent.view.live():
                 self._manager.tell(WATCHDOG=1)
             status = self._status()
@@ -108,5 +112,5 @@ def in_words(status: AgentStatus, unready: Sequence[str]) -> str:
     problems = [*unready, *status["problems"]]
     problems += [f"group {group['name']}: {problem}" for group in groups for problem in group["problems"]]
     told = f"; {len(problems)} to look at: {problems[0]}" if problems else ""
-    line = f"{len(groups)} groups, {watches} directories watched, {waiting} events to be confirmed{told}"
+    line = f"groups: {len(groups)}, directories watched: {watches}, events to be confirmed: {waiting}{told}"
     return escaped(line)[:SHOWN]

@@ -18,9 +18,10 @@ STALL = b"stall"
 
 
 def at_a_name() -> None:
-    """The notifier never returns from the read that tells of the name `STALL`; that is seen in `HANGING` seconds."""
+    """The notifier never returns from the read that tells of the name `STALL`; seen in `HANGING` seconds."""
     signalled.HANGING = HANGING
-    notifier.TURN_SECONDS = recorder.TURN_SECONDS = TURN
+    notifier.TURN_SECONDS = TURN
+    recorder.TURN_SECONDS = TURN  # type: ignore[attr-defined]
     read = Inotify.read
 
     def stalled(inotify: Inotify) -> bytes:

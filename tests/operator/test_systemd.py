@@ -43,7 +43,7 @@ def test_ready_when_everything_runs(operated: Operated, trees: Trees, manager: S
     assert manager.heard == [said], "it said something before"
     status = agent.status()
     assert [group["name"] for group in status["groups"]] == ["g"]
-    assert said["STATUS"].startswith("1 groups, ")
+    assert said["STATUS"].startswith("groups: 1, ")
     agent.kill()
 
 
@@ -57,7 +57,7 @@ def test_the_status_has_the_figures(operated: Operated, trees: Trees, manager: S
         message = manager.next(60.0) or {}
         return all(word in message.get("STATUS", "") for word in words)
 
-    eventually(lambda: told("1 groups, 2 directories watched", "to look at: group g: sink file: "), within=60)
+    eventually(lambda: told("directories watched: 2", "to look at: group g: sink file: "), within=60)
     agent.kill()
 
 
