@@ -64,6 +64,9 @@ mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notic
 .PHONY: boards
 boards: $(DEV_STAMP) ## write the Grafana boards anew, from monitoring/boards/
 	@$(BIN)/python -m monitoring.boards
+.PHONY: man
+man: $(DEV_STAMP) ## write the manual page anew, from the command line
+	@$(BIN)/python -m tests.manual > man/inotify-bridge.1.new && mv man/inotify-bridge.1.new man/inotify-bridge.1
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml

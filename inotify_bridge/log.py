@@ -27,6 +27,9 @@ _ROOM_SECONDS: Final = 1.0
 _PIECE: Final = select.PIPE_BUF // 4
 """Characters, of at most four bytes each, that a stream takes at once where poll(2) says so: pipe(7)."""
 
+_PRIORITIES: Final = {"DEBUG": "<7>", "INFO": "<6>", "WARNING": "<4>", "ERROR": "<3>", "CRITICAL": "<2>"}
+"""What the journal takes off a line, and for its priority: sd-daemon(3)."""
+
 _PLAIN: Final = frozenset(vars(logging.makeLogRecord({}))) | {"message", "asctime"}
 
 
@@ -81,6 +84,7 @@ class _Handler(logging.StreamHandler[TextIO]):
         super().__init__(stream)
         self._dropped = 0
         self._torn = False
+        self._priorities = _PRIORITIES if _goes_to_journal(stream) else {}
 
     def emit(self, record: logging.LogRecord) -> None:
         if self._dropped:
@@ -94,7 +98,8 @@ class _Handler(logging.StreamHandler[TextIO]):
     def _put(self, record: logging.LogRecord) -> bool:
         """Write a line, in pieces that hold up nothing. Returns whether all of it was taken."""
         try:
-            line = "\n" * self._torn + self.format(record) + self.terminator
+            priority = self._priorities.get(record.levelname, "")
+            line = "\n" * self._torn + priority + self.format(record) + self.terminator
             for start in range(0, len(line), _PIECE):
                 if not self._has_room():
                     self._torn = self._torn or start > 0
@@ -119,6 +124,16 @@ class _Handler(logging.StreamHandler[TextIO]):
         error = sys.exc_info()[1]
         if not isinstance(error, OSError | ValueError):
             super().handleError(record)
+
+
+def _goes_to_journal(stream: TextIO) -> bool:
+    """Whether systemd reads it, and not a file or a pipe it was sent to since: systemd.exec(5)."""
+    named = os.environ.get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError):  # no descriptor, or closed
+        return False
+    return named == f"{found.st_dev}:{found.st_ino}"
 
 
 class ConsoleFormatter(logging.Formatter):

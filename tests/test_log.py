@@ -12,6 +12,7 @@ import select
 import sys
 import unicodedata
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -100,6 +101,24 @@ def test_auto_is_for_people_on_a_terminal(logger: logging.Logger) -> None:
         logger.info("hello", extra={"group": "g"})
     assert terminal.getvalue().endswith(" INFO    hello group=g\n")
     assert json.loads(pipe.getvalue())["message"] == "hello"
+
+
+@pytest.mark.parametrize("redirected", [False, True])
+def test_priorities_are_for_the_journal(
+    logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, redirected: bool
+) -> None:
+    """Lines that systemd reads begin with their priority; where stderr goes elsewhere by now they do not."""
+    with (tmp_path / "journal").open("w+") as stream:
+        found = os.fstat(stream.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino + redirected}")
+        log.configure("info", "json", stream)
+        logger.warning("w")
+        logger.info("i")
+        stream.seek(0)
+        lines = stream.read().splitlines()
+    prefixes = ("", "") if redirected else ("<4>", "<6>")
+    assert [line.partition("{")[0] for line in lines] == list(prefixes)
+    assert [json.loads(line[line.index("{") :])["message"] for line in lines] == ["w", "i"]
 
 
 def test_configuring_again_replaces(logger: logging.Logger) -> None:

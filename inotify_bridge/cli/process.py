@@ -15,7 +15,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from inotify_bridge.agent import Agent, Undelivered
-from inotify_bridge.cli.terminal import Terminal
+from inotify_bridge.cli.terminal import Terminal, release_reloads
 from inotify_bridge.errors import BridgeError, UnavailableError
 
 HANG_UP_SECONDS: Final = 5.0
@@ -39,9 +39,15 @@ class Signals:
     Args:
         reload: called on a thread of its own while the main thread waits; returns why the configuration
             stayed as it was, or None.
+        terminal: what `hold_reloads` gave, where there is `reload`.
     """
 
-    def __init__(self, agent: Agent, reload: Callable[[], BridgeError | None] | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        reload: Callable[[], BridgeError | None] | None = None,
+        terminal: Terminal | None = None,
+    ) -> None:
         self._agent = agent
         self._reload = reload
         self._stops = 0
@@ -56,10 +62,10 @@ class Signals:
         signal.set_wakeup_fd(self._alarm, warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, self._ask_stop)
-        self._terminal: Terminal | None = None
+        self._terminal = terminal
         if reload is not None:
-            self._terminal = Terminal()
             signal.signal(signal.SIGHUP, self._ask_reload)
+            release_reloads()
             # Continued by a shell (`fg`, `bg`): the terminal is looked at anew.
             signal.signal(signal.SIGCONT, lambda *_: None)
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from inotify_bridge.cli.options import config_option
+from inotify_bridge.cli.terminal import Terminal, hold_reloads
 from inotify_bridge.errors import BridgeError, ConfigError, StoreError, UnavailableError
 
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def command(config_file: str, check: bool) -> int:
     Example:
       inotify-bridge run -c /etc/inotify-bridge/config.yaml
     """
+    terminal = None if check else hold_reloads()
     from inotify_bridge import config
 
     path = Path(config_file)
@@ -40,25 +42,31 @@ def command(config_file: str, check: bool) -> int:
     if check:
         click.echo(f"{path}: ok", err=True)
         return 0
-    return _run(path, loaded)
+    return _run(path, loaded, terminal)
 
 
-def _run(path: Path, loaded: object) -> int:
+def _run(path: Path, loaded: object, terminal: Terminal | None) -> int:
     from inotify_bridge import config
     from inotify_bridge.agent import Agent
     from inotify_bridge.cli import configure_log
     from inotify_bridge.cli.process import Signals
+    from inotify_bridge.cli.service import Service
+    from inotify_bridge.systemd import ServiceManager
 
     assert isinstance(loaded, config.Config)
     configure_log(loaded.log.level, loaded.log.format)
     agent = Agent(loaded, path)
+    service = Service(agent, ServiceManager.from_environment())
     context = click.get_current_context()
 
     def reload() -> BridgeError | None:
+        service.reloading()
         with context.scope(cleanup=False):  # on a thread of its own: --log-level is in there
-            return _reload(agent, path)
+            refused = _reload(agent, path)
+        service.reloaded()
+        return refused
 
-    signals = Signals(agent, reload)
+    signals = Signals(agent, reload, terminal)
     agent.signals.reload_file = signals.request_reload
     agent.given_up = lambda: signals.wake() if agent.taken_over else None
     try:
@@ -67,12 +75,15 @@ def _run(path: Path, loaded: object) -> int:
         if isinstance(error.__cause__, OSError) and error.reason == "other":  # permissions, or no file at all
             raise ConfigError(error.message, error.hint) from error
         raise
+    service.ready()
     taken_over = None
     try:
         signals.wait()
         taken_over = agent.taken_over
     finally:
+        service.stopping()
         left = signals.stop()
+        service.ended()
     if taken_over:
         raise UnavailableError(taken_over.message, taken_over.hint)
     code = _ended(left, kept=loaded.state.dir is not None)

@@ -63,3 +63,20 @@ class Terminal:
         """Whether it hung up so lately that a SIGHUP of now is the sign of that."""
         self.look()
         return self._gone_at is not None and time.monotonic() - self._gone_at < TOGETHER_SECONDS
+
+
+def hold_reloads() -> Terminal:
+    """
+    Keep SIGHUP waiting, which would end a process that has no handler for it yet, until `release_reloads`.
+
+    Returns:
+        The terminal as it is now: where it hangs up meanwhile, that is still known when the signal comes.
+    """
+    terminal = Terminal()
+    signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGHUP,))
+    return terminal
+
+
+def release_reloads() -> None:
+    """SIGHUP has a handler from now on. On the main thread, as `hold_reloads`."""
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, (signal.SIGHUP,))
