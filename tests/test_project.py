@@ -57,6 +57,7 @@ MAP = (
     "desk",
     "notices",
     "status",
+    "findings",
     "cli",
     "doctor",
     "web",
