@@ -83,7 +83,8 @@
   }
 
   async function ask() {
-    const answer = await fetch("/", { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    // Not "/" alone: where the address has user and password in it, fetch refuses what is relative to it.
+    const answer = await fetch(`${location.origin}/`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.status === 401 || answer.status === 403) throw new Error("it wants its token, load the page anew");
     if (!answer.ok) throw new Error(`it says ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

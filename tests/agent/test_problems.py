@@ -87,8 +87,9 @@ def test_parked_messages_fill_their_bound(trees: Trees) -> None:
         embedded.broker.reject(lambda message: message.kind.startswith("file."))
         trees.files("refused", 400)
         embedded.group.barrier(30.0)
-        said = eventually(lambda: problems(embedded), what="a problem")
-        assert "parked messages take " in said
+        eventually(lambda: "parked messages take " in problems(embedded), what="a problem")
+        said = problems(embedded)
+        assert "sink memory: " in said
         assert " of 1048576 bytes (state.max_bytes)" in said
         assert "parked drop" in said
         eventually(lambda: embedded.group.lag("memory") == 0)
