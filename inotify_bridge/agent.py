@@ -89,8 +89,8 @@ class Agent:
         self.registry = CollectorRegistry()
         self.metrics = Metrics(self.registry, *_labels(config))
         self.metrics.follow_limits(_queue_limit, _watch_limit)
-        self.view = StatusView(self.groups, lambda: self.config, path)
         self.taps = Taps()
+        self.view = StatusView(self.groups, lambda: self.config, path, self.taps.recent, _watch_limit)
         self.signals = OperatorSignals(self.groups, self._names, self.taps)
         self.web: WebServer | None = None
         if http:

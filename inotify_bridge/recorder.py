@@ -85,7 +85,8 @@ class Recorder:
         self._metrics = metrics
         self._caught_up = caught_up
         self._failed = failed
-        self._logs = logs
+        self.logs = logs
+        """For its figures; None where the group follows no log files."""
         self.failure: BaseException | None = None
         """What killed the thread."""
         self._reason: Reason = "start"
@@ -198,8 +199,8 @@ class Recorder:
             self.failure = error
             self._failed(error)
         finally:
-            if self._logs is not None:
-                self._logs.close()
+            if self.logs is not None:
+                self.logs.close()
             self._metrics.recorder_up(False)
 
     def _begin(self) -> None:
@@ -248,7 +249,7 @@ class Recorder:
             due.append(now + ACKNOWLEDGE)
         if self._reconciler.records_read:
             due.append(self._count_at)
-        logs = None if self._logs is None else self._logs.deadline
+        logs = None if self.logs is None else self.logs.deadline
         for moment in (logs, self._reconciler.deadline, self._beat_at, self._finish_by and now + 0.01):
             if moment is not None:
                 due.append(moment)
@@ -298,17 +299,17 @@ class Recorder:
     @property
     def unreadable_logs(self) -> int:
         """How many followed logs cannot be read now. From any thread."""
-        return 0 if self._logs is None else self._logs.unreadable
+        return 0 if self.logs is None else self.logs.unreadable
 
     @property
     def _reading(self) -> bool:
-        return self._logs is not None and self._logs.busy
+        return self.logs is not None and self.logs.busy
 
     def _read_logs(self) -> Found:
         """A step of reading. A batch that comes in several is recorded first: its hints are of one moment."""
-        if self._logs is None or self._reconciler.behind:
+        if self.logs is None or self._reconciler.behind:
             return NOTHING_FOUND
-        return self._logs.step()
+        return self.logs.step()
 
     # -- one batch
 
@@ -372,8 +373,8 @@ class Recorder:
             seconds, entries = float(data["duration_seconds"]), int(data["entries"])
             self.last_resync = (str(data["reason"]), time.time(), entries, seconds)
             self.snapshot_done.set()
-            if self._logs is not None:
-                self._logs.compared()
+            if self.logs is not None:
+                self.logs.compared()
 
     def _count(self) -> None:
         reconciler, metrics = self._reconciler, self._metrics

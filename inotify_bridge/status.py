@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 
 from inotify_bridge import __version__
-from inotify_bridge.capture.tree import Root
 from inotify_bridge.config.model import Config, SinkEntry
 from inotify_bridge.events.names import encode as encode_name
+from inotify_bridge.findings import Finding, findings, lost_roots, refused_reload
 from inotify_bridge.group import Group
 from inotify_bridge.outbox.relay import RelayStatus
+from inotify_bridge.sinks.base import Message
 from inotify_bridge.web.view import (
     AgentStatus,
+    FindingStatus,
     GroupState,
     GroupStatus,
+    LogsStatus,
     OutboxStatus,
+    RecentEvent,
     ReloadStatus,
     ResyncStatus,
     RootState,
@@ -26,11 +31,7 @@ from inotify_bridge.web.view import (
     UncoveredStatus,
 )
 
-SILENT_SECONDS = 5.0
-"""How long a sink may say nothing before that is told: a broker at work takes a fraction of it."""
-
 _UNCOVERED_SHOWN = 100
-_PARKED_SHARE = 0.5
 
 
 class StatusView:
@@ -41,12 +42,23 @@ class StatusView:
         groups: those that run, by name; changed by the agent.
         config: the configuration in force.
         path: of the configuration file.
+        recent: the last messages that a group has recorded, the oldest first.
+        watch_limit: how many watches this user may hold; raises OSError or ValueError where none knows.
     """
 
-    def __init__(self, groups: Mapping[str, Group], config: Callable[[], Config], path: Path | None) -> None:
+    def __init__(
+        self,
+        groups: Mapping[str, Group],
+        config: Callable[[], Config],
+        path: Path | None,
+        recent: Callable[[str], Sequence[Message]],
+        watch_limit: Callable[[], float],
+    ) -> None:
         self._running = groups
         self._config = config
         self._path = path
+        self._recent = recent
+        self._watch_limit = watch_limit
         self._started_at = time.time()
         self._loaded_at = self._started_at
         self._reload: ReloadStatus | None = None
@@ -95,6 +107,7 @@ class StatusView:
 
     def status(self) -> AgentStatus:
         """See `web.view.AgentView`."""
+        found = self._findings()
         return {
             "version": __version__,
             "started_at": timestamp(self._started_at),
@@ -104,16 +117,22 @@ class StatusView:
                 "loaded_at": timestamp(self._loaded_at),
                 "last_reload": self._reload,
             },
+            "watches_limit": self._limit(),
             "groups": [self._group(group) for group in self._groups() if group.started],
-            "problems": self._problems(),
+            "problems": [finding.words for finding in found],
+            "findings": [_shown(finding) for finding in found],
         }
 
-    def _problems(self) -> list[str]:
+    def _findings(self) -> list[Finding]:
         if self._reload is not None and not self._reload["ok"]:
-            return [
-                f"the last reload was refused, the old configuration is in force: {self._reload['error']}"
-            ]
+            return [refused_reload(self._reload["error"] or "")]
         return []
+
+    def _limit(self) -> int | None:
+        try:
+            return int(self._watch_limit())
+        except (OSError, ValueError):
+            return None
 
     def _group(self, group: Group) -> GroupStatus:
         reconciler = group.recorder.reconciler
@@ -121,7 +140,7 @@ class StatusView:
             {"path": encode_name(path), "error": error}
             for path, error in islice(_steady(reconciler.uncovered), _UNCOVERED_SHOWN)
         ]
-        end = group.store.end
+        end, found = group.store.end, findings(group)
         return {
             "name": group.config.name,
             "source": group.source,
@@ -138,7 +157,10 @@ class StatusView:
             "resync": _resync(group),
             "outbox": self._outbox(group),
             "sinks": [self._sink(group, name, relay.status) for name, relay in group.relays.items()],
-            "problems": _words(group),
+            "logs": _logs(group),
+            "recent": [_event(message) for message in reversed(self._recent(group.config.name))],
+            "problems": [finding.words for finding in found],
+            "findings": [_shown(finding) for finding in found],
         }
 
     @staticmethod
@@ -158,11 +180,12 @@ class StatusView:
             "name": name,
             "type": entry.type,
             "connected": relay.connected,
-            "since": timestamp(relay.error_since or self._started_at),
+            "since": timestamp(relay.since or self._started_at),
             "acked_sequence": relay.position.sequence,
             "lag_events": group.lag(name),
             "parked": group.recorder.desk.parked_count.get(name, 0),
             "last_error": relay.error or None,
+            "error_since": timestamp(relay.error_since) if relay.error_since else None,
             "insecure": bool(getattr(entry.options, "is_insecure", False)),
         }
 
@@ -196,9 +219,10 @@ def _state(group: Group) -> GroupState:
 
 def _roots(group: Group) -> list[RootStatus]:
     states: list[RootStatus] = []
+    lost = lost_roots(group)
     for root in group.recorder.reconciler.tree_roots:
         state: RootState = "covered"
-        if root in _lost(group):
+        if root in lost:
             state = "lost"
         elif not (group.recorder.alive and group.recorder.snapshot_done.is_set()):
             state = "starting"
@@ -206,11 +230,6 @@ def _roots(group: Group) -> list[RootStatus]:
             state = "degraded"
         states.append({"path": encode_name(root.place), "name": encode_name(root.name), "state": state})
     return states
-
-
-def _lost(group: Group) -> list[Root]:
-    """Roots that are; a recorder that does not run has not looked yet, or no more."""
-    return [root for root in group.recorder.reconciler.tree_roots if root.lost and group.recorder.alive]
 
 
 def _resync(group: Group) -> ResyncStatus:
@@ -228,57 +247,24 @@ def _resync(group: Group) -> ResyncStatus:
     }
 
 
-def _words(group: Group) -> list[str]:
-    """What is wrong, and what to do about it."""
-    words = list(group.hanging())
-    if group.trouble is not None and not words:
-        words.append(f"the group does not run, it is being restarted: {group.trouble}")
-    reconciler = group.recorder.reconciler
-    still = time.monotonic() - group.recorder.turned_at
-    if still > SILENT_SECONDS and group.recorder.alive and not words:
-        words.append(
-            f"nothing was recorded for {still:.0f} s, one step takes that long: does the disk of the state "
-            "directory answer?"
-        )
-    words.extend(
-        f"root {encode_name(root.place)} is lost: mount it or make it again; nothing is taken for deleted"
-        for root in _lost(group)
+def _logs(group: Group) -> LogsStatus | None:
+    logs = group.recorder.logs
+    return (
+        None if logs is None else {"files": logs.files, "lag_bytes": logs.lag, "unreadable": logs.unreadable}
     )
-    if count := reconciler.uncovered_count:
-        words.append(
-            f"{count} directories are polled, not watched: `inotify-bridge doctor` says which limit to raise"
-        )
-    if count := group.recorder.unreadable_logs:
-        words.append(
-            f"{count} log files cannot be read, the log of the agent says which and why; tried again"
-        )
-    if group.recorder.books.blocked:
-        words.append("the journal is full: reading waits until the slowest sink takes messages")
-    parked, limit = group.store.parked_bytes, group.store.max_bytes
-    if parked > limit * _PARKED_SHARE:
-        words.append(
-            f"parked messages take {parked} of {limit} bytes (state.max_bytes), and nothing goes to a sink "
-            "that refuses one more: `inotify-bridge parked list`, then `parked retry` or `parked drop`"
-        )
-    if group.recorder.books.trouble:
-        words.append(group.recorder.books.trouble)
-    words.extend(group.recorder.books.unwritten)
-    words.extend(
-        f"sink {name} could not be asked since the start what it holds: if the state directory was put back "
-        "from a backup, begin a new epoch (`inotify-bridge state new-epoch`)"
-        for name in group.not_compared
-    )
-    for name, relay in group.relays.items():
-        if said := relay.status.error or _silent(relay.status, group.lag(name)):
-            words.append(f"sink {name}: {said}")
-    return words
 
 
-def _silent(relay: RelayStatus, lag: int) -> str:
-    """That a sink has not answered for a while, long before it counts as a failure; empty: it has."""
-    seconds = 0.0 if relay.asked_at is None else time.monotonic() - relay.asked_at
-    if seconds < SILENT_SECONDS:
-        return ""
-    if relay.inflight:
-        return f"{relay.inflight} messages were sent and are not confirmed for {seconds:.0f} s; {lag} wait"
-    return f"it does not answer to the connection for {seconds:.0f} s; {lag} messages wait"
+def _event(message: Message) -> RecentEvent:
+    """Of the bodies only the path is needed, and only of the few that are shown."""
+    body = json.loads(message.body)
+    return {
+        "sequence": message.sequence,
+        "time": body["time"],
+        "type": message.kind,
+        "path": body.get("subject"),
+        "moved_from": body["data"].get("move", {}).get("from"),
+    }
+
+
+def _shown(finding: Finding) -> FindingStatus:
+    return {"title": finding.title, "what": finding.what, "do": finding.do, "see": finding.see}

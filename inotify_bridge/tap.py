@@ -9,13 +9,16 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Final
 
 from inotify_bridge.sinks.base import Message
 
 BUFFER_BYTES: Final = 8 * 1024**2
 """Of one tap. The events themselves are shared with the journal's relays and the other taps."""
+
+RECENT: Final = 10
+"""Of each group so many of the last messages are kept, for the status."""
 
 _PORTION: Final = 64 * 1024
 
@@ -93,6 +96,7 @@ class Taps:
 
     def __init__(self) -> None:
         self._open: tuple[Tap, ...] = ()
+        self._recent: dict[str, tuple[Message, ...]] = {}
         self._lock = threading.Lock()
 
     def add(self, tap: Tap) -> None:
@@ -105,8 +109,13 @@ class Taps:
         with self._lock:
             self._open = tuple(other for other in self._open if other is not tap)
 
-    def offer(self, group: str, messages: Iterable[Message]) -> None:
+    def recent(self, group: str) -> Sequence[Message]:
+        """The last messages that a group has committed, the oldest first."""
+        return self._recent.get(group, ())
+
+    def offer(self, group: str, messages: Sequence[Message]) -> None:
         """A group has committed these. On its recorder's thread."""
+        self._recent[group] = (*self.recent(group), *messages[-RECENT:])[-RECENT:]
         for tap in self._open:  # one look at an empty tuple where nobody listens
             if not tap.groups or group in tap.groups:
                 tap.offer(messages)

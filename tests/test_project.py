@@ -58,6 +58,7 @@ MAP = (
     "desk",
     "notices",
     "status",
+    "findings",
     "cli",
     "doctor",
     "web",

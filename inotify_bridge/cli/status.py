@@ -12,8 +12,8 @@ from inotify_bridge.cli.connection import Target, ask
 from inotify_bridge.cli.options import target_options
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.log import escaped
-from inotify_bridge.web.page import duration, size
 from inotify_bridge.web.view import AgentStatus, GroupStatus, SinkStatus
+from inotify_bridge.web.words import duration, size
 
 
 @click.command("status")

@@ -45,6 +45,7 @@ class RelayStatus(NamedTuple):
         error: what keeps messages from being delivered, or empty.
         error_since: Unix seconds, or None.
         asked_at: since when the sink connects or publishes, in seconds of `time.monotonic`; None: neither.
+        since: when it was connected, or ceased to be, in Unix seconds; None: it has not been connected yet.
     """
 
     connected: bool
@@ -53,6 +54,7 @@ class RelayStatus(NamedTuple):
     error: str
     error_since: float | None
     asked_at: float | None = None
+    since: float | None = None
 
 
 class Limits(NamedTuple):
@@ -284,7 +286,7 @@ class Relay:
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        self._set(connected=True, asked_at=None)
+        self._set(connected=True, asked_at=None, since=time.time())
         if self._trouble.connecting or not self._was_connected:
             _log.info("sink connected", extra=self._fields)
             self._clear()
@@ -295,6 +297,7 @@ class Relay:
         self._sink.close()
         if self._status.connected:
             self._observer.connected(False)
+            self._set(since=time.time())
         self._set(connected=False, asked_at=None)
 
     def _turn(self, reader: Reader) -> None:

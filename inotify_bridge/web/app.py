@@ -7,6 +7,9 @@ and its handler makes the answer. To add an endpoint, write a handler and add on
 
 from __future__ import annotations
 
+import base64
+import binascii
+import contextlib
 import gzip
 import hmac
 import logging
@@ -50,6 +53,8 @@ WAITING: Final = 16
 
 TAPS: Final = 8
 """Taps at a time. They need no token on loopback, so that signals have places of their own."""
+
+_REALM: Final = "inotify-bridge"
 
 FIELDS: Final = 32
 """Parameters of a query."""
@@ -239,16 +244,15 @@ class App:
                 else "not served without a token to hosts other than this one",
                 f"set http.admin_token_file, or {loopback}",
             )
-        scheme, _, given = environ.get("HTTP_AUTHORIZATION", "").partition(" ")
-        # The header is Latin-1 by WSGI; bytes on both sides, because compare_digest refuses non-ASCII text.
-        same = hmac.compare_digest(given.strip().encode("latin-1"), token.encode())
-        if scheme.lower() == "bearer" and same:
+        given = given_token(environ.get("HTTP_AUTHORIZATION", ""), password=not guarded)
+        if given is not None and hmac.compare_digest(given, token.encode()):
             return None
         return refusal(
             HTTPStatus.UNAUTHORIZED,
-            "wrong token" if scheme else "a token is needed",
+            "wrong token" if "HTTP_AUTHORIZATION" in environ else "a token is needed",
             "send Authorization: Bearer with the content of http.admin_token_file",
-            ("WWW-Authenticate", 'Bearer realm="inotify-bridge"'),
+            ("WWW-Authenticate", f'Bearer realm="{_REALM}"'),
+            *([] if guarded else [("WWW-Authenticate", f'Basic realm="{_REALM}", charset="UTF-8"')]),
         )
 
     def _page(self, _: Request) -> Response:
@@ -303,6 +307,27 @@ def _query(environ: WSGIEnvironment) -> dict[str, list[str]]:
         errors="surrogateescape",
         max_num_fields=FIELDS,
     )
+
+
+def given_token(authorization: str, password: bool) -> bytes | None:
+    """
+    The token of an Authorization header; None where there is none.
+
+    Args:
+        authorization: Latin-1, as WSGI brings it.
+        password: whether it may also come as the password of the scheme Basic, with any user: browsers send
+            that by themselves once they have asked for it. So nothing that changes anything may allow it: the
+            page of another site could have it done.
+    """
+    scheme, _, given = authorization.partition(" ")
+    content = given.strip().encode("latin-1")
+    if scheme.lower() == "bearer":
+        return content
+    if password and scheme.lower() == "basic":
+        with contextlib.suppress(binascii.Error):
+            _, colon, secret = base64.b64decode(content, validate=True).partition(b":")
+            return secret if colon else None
+    return None
 
 
 def probe(problems: list[str]) -> Response:

@@ -90,8 +90,36 @@ class SinkStatus(TypedDict):
     acked_sequence: int
     lag_events: int
     parked: int
-    last_error: str | None
+    last_error: str | None  # what keeps messages from being delivered
+    error_since: str | None
     insecure: bool
+
+
+class LogsStatus(TypedDict):
+    """The log files that a group follows."""
+
+    files: int
+    lag_bytes: int  # known to be there, and in no entry yet
+    unreadable: int
+
+
+class RecentEvent(TypedDict):
+    """A message that was recorded."""
+
+    sequence: int
+    time: str  # of the event, with a fraction
+    type: str  # without prefix and version
+    path: str | None  # as in events; None for what the stream says about itself
+    moved_from: str | None
+
+
+class FindingStatus(TypedDict):
+    """One thing that is wrong."""
+
+    title: str  # a few words that stay the same for as long as it lasts
+    what: str  # the facts of now
+    do: str
+    see: str  # a section of docs/operations.md
 
 
 class GroupStatus(TypedDict):
@@ -110,7 +138,10 @@ class GroupStatus(TypedDict):
     resync: ResyncStatus
     outbox: OutboxStatus
     sinks: list[SinkStatus]
+    logs: LogsStatus | None  # None: it follows none
+    recent: list[RecentEvent]  # the last ones, the newest first
     problems: list[str]  # in words, empty when all is well
+    findings: list[FindingStatus]  # the same, taken apart
 
 
 class AgentStatus(TypedDict):
@@ -120,8 +151,10 @@ class AgentStatus(TypedDict):
     started_at: str
     uptime_seconds: float
     config: ConfigStatus
+    watches_limit: int | None  # that this user may hold on the machine; None: not known
     groups: list[GroupStatus]
     problems: list[str]  # of the agent itself; those of a group stand with it
+    findings: list[FindingStatus]  # the same, taken apart
 
 
 class AgentView(Protocol):

@@ -9,7 +9,7 @@ import time
 
 import pytest
 
-from inotify_bridge import status
+from inotify_bridge import findings
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
 from tests.waiting import eventually
@@ -23,7 +23,7 @@ def problems(embedded: Embedded) -> str:
 
 def test_a_broker_that_freezes(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     """That messages wait for their confirmation is told long before it counts as a failure."""
-    monkeypatch.setattr(status, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(findings, "SILENT_SECONDS", 0.2)
     with Embedded(trees) as embedded:
         embedded.settled()
         assert problems(embedded) == ""
@@ -41,7 +41,7 @@ def test_a_broker_that_freezes(trees: Trees, monkeypatch: pytest.MonkeyPatch) ->
 
 def test_a_broker_that_was_frozen_from_the_start(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     """So is a connection that is taken and never answered."""
-    monkeypatch.setattr(status, "SILENT_SECONDS", 0.2)
+    monkeypatch.setattr(findings, "SILENT_SECONDS", 0.2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         url = f"amqp://guest:guest@127.0.0.1:{silent.getsockname()[1]}"
         with Embedded(
@@ -57,7 +57,7 @@ def test_a_broker_that_was_frozen_from_the_start(trees: Trees, monkeypatch: pyte
 
 def test_a_step_that_takes_long(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
     """A recorder that hangs within a step, as on a disk that does not answer, is told of."""
-    monkeypatch.setattr(status, "SILENT_SECONDS", 2.0)
+    monkeypatch.setattr(findings, "SILENT_SECONDS", 2.0)
     with Embedded(trees) as embedded:
         embedded.settled()
         assert problems(embedded) == ""
@@ -87,8 +87,9 @@ def test_parked_messages_fill_their_bound(trees: Trees) -> None:
         embedded.broker.reject(lambda message: message.kind.startswith("file."))
         trees.files("refused", 400)
         embedded.group.barrier(30.0)
-        said = eventually(lambda: problems(embedded), what="a problem")
-        assert "parked messages take " in said
+        eventually(lambda: "parked messages take " in problems(embedded), what="a problem")
+        said = problems(embedded)
+        assert "sink memory: " in said
         assert " of 1048576 bytes (state.max_bytes)" in said
         assert "parked drop" in said
         eventually(lambda: embedded.group.lag("memory") == 0)

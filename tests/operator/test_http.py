@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import http.client
 import json
 import os
 import signal
@@ -9,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.agent.trees import Trees
-from tests.operator.asking import ask, ask_socket
+from tests.operator.asking import TOKEN, ask, ask_socket, port
 from tests.operator.conftest import Operated, jsonl
 from tests.waiting import eventually
 
@@ -49,6 +51,22 @@ def test_signals_need_the_token(operated: Operated, scratch: Path) -> None:
     assert ask(agent, "POST", "/-/barrier", token="another").status == 403
     for path in ("/metrics", "/livez", "/readyz", "/startupz", "/api/v1/status"):
         assert agent.get(path)[0] == 200
+    agent.stop()
+
+
+def test_no_signal_for_a_password(operated: Operated) -> None:
+    """
+    What a browser sends by itself, the token as a password, is no token for a signal: a page of another site
+    could have it sent.
+    """
+    agent = operated().start()
+    password = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
+    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=60)
+    connection.request("POST", "/-/barrier", headers={"Authorization": f"Basic {password}"})
+    refused = connection.getresponse()
+    assert refused.status == 401
+    assert [value.split()[0] for value in refused.headers.get_all("WWW-Authenticate", [])] == ["Bearer"]
+    connection.close()
     agent.stop()
 
 

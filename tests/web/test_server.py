@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import http.client
 import socket
@@ -282,6 +283,12 @@ def test_probes_and_metrics_never_need_a_token(serve: ServerFactory, path: str) 
     [
         ("secret", "Bearer secret", 200),
         ("secret", "bearer  secret", 200),
+        ("secret", f"Basic {base64.b64encode(b'anyone:secret').decode()}", 200),
+        ("secret", f"basic {base64.b64encode(b':secret').decode()}", 200),
+        ("sec:ret", f"Basic {base64.b64encode(b'anyone:sec:ret').decode()}", 200),
+        ("secret", f"Basic {base64.b64encode(b'secret').decode()}", 401),
+        ("secret", f"Basic {base64.b64encode(b'secret:').decode()}", 401),
+        ("secret", "Basic %", 401),
         ("schlüssel", "Bearer schlüssel".encode().decode("latin-1"), 200),
         ("secret", None, 401),
         ("secret", "Bearer Secret", 401),
@@ -297,12 +304,16 @@ def test_probes_and_metrics_never_need_a_token(serve: ServerFactory, path: str) 
 def test_other_addresses_need_the_token(
     serve: ServerFactory, path: str, token: str | None, sent: str | None, status: int
 ) -> None:
-    """On any other address the page and the API need the bearer token, and one has to be set."""
+    """
+    On any other address the page and the API need the token, as Bearer or as a browser's password; one has
+    to be set.
+    """
     headers = {"Authorization": sent} if sent is not None else {}
     answer = ask(serve(EVERYWHERE, token=token), path, **headers)
     assert answer.status == status
     if status == 401:
-        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        schemes = [value.split()[0] for value in answer.headers.get_all("WWW-Authenticate", [])]
+        assert schemes == ["Bearer", "Basic"]
     if status == 403:
         assert "http.admin_token_file" in answer.json()["hint"]
     if status != 200:

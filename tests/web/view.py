@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from inotify_bridge.web.view import AgentStatus, GroupStatus, OutboxStatus, SinkStatus
+from inotify_bridge.web.view import AgentStatus, FindingStatus, GroupStatus, OutboxStatus, SinkStatus
 
 
 class GivenView:
@@ -41,8 +41,10 @@ def agent_status() -> AgentStatus:
             "loaded_at": "2026-11-21T08:00:00Z",
             "last_reload": None,
         },
+        watches_limit=65536,
         groups=[group_status()],
         problems=[],
+        findings=[],
     )
 
 
@@ -70,7 +72,18 @@ def group_status() -> GroupStatus:
         },
         outbox=outbox_status(),
         sinks=[sink_status()],
+        logs=None,
+        recent=[
+            {
+                "sequence": 42,
+                "time": "2026-11-21T08:00:02.123456Z",
+                "type": "file.written",
+                "path": "2026/a.csv",
+                "moved_from": None,
+            }
+        ],
         problems=[],
+        findings=[],
     )
 
 
@@ -90,5 +103,11 @@ def sink_status() -> SinkStatus:
         lag_events=3,
         parked=0,
         last_error=None,
+        error_since=None,
         insecure=False,
     )
+
+
+def finding(title: str = "Coverage is degraded", what: str = "2 directories are polled") -> FindingStatus:
+    """Something that is wrong."""
+    return FindingStatus(title=title, what=what, do="ask `inotify-bridge doctor`", see="Coverage is degraded")
