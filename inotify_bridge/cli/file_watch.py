@@ -71,7 +71,7 @@ class FileWatch:
             self._watch()
         except OSError as error:
             _log.warning(
-                "changes of the configuration file may go unseen, reload by SIGHUP: %s", error.strerror
+                "the configuration file can no longer be watched, reload by SIGHUP: %s", error.strerror
             )
         content = self._read()
         if content is None or content == self._content:
