@@ -36,6 +36,7 @@ run: $(RUN_STAMP) ## watch ./data, print its events, serve the status page (Ctrl
 .PHONY: test
 test: $(DEV_STAMP) ## the whole suite, with real brokers (ARGS="-k name" for a part)
 	@$(BIN)/python -m tests.brokers kafka fetch || [ -z "$$CI" ]
+	@$(BIN)/python -m tests.charts fetch >/dev/null || [ -z "$$CI" ]
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) </dev/null
 
 .PHONY: check
@@ -67,6 +68,9 @@ boards: $(DEV_STAMP) ## write the Grafana boards anew, from monitoring/boards/
 .PHONY: man
 man: $(DEV_STAMP) ## write the manual page anew, from the command line
 	@$(BIN)/python -m tests.manual > man/inotify-bridge.1.new && mv man/inotify-bridge.1.new man/inotify-bridge.1
+.PHONY: charts
+charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to
+	@$(BIN)/python -m tests.charts sync
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
