@@ -1,0 +1,145 @@
+{{/*
+What the chart of an application includes, each with its whole context (`.`):
+
+  inotify-bridge-sidecar.container   an item of spec.initContainers
+  inotify-bridge-sidecar.volumes     items of spec.volumes
+  inotify-bridge-sidecar.configMap   the ConfigMap, a manifest of its own
+  inotify-bridge-sidecar.annotations of the pod; empty unless onConfigChange is restart
+*/}}
+
+
+{{- define "inotify-bridge-sidecar.image" -}}
+{{- if .image.digest -}}
+{{ .image.repository }}@{{ .image.digest }}
+{{- else -}}
+{{ .image.repository }}:{{ .image.tag | default "0.1.0" }}
+{{- end -}}
+{{- end -}}
+
+{{- define "inotify-bridge-sidecar.configMapName" -}}
+{{- (index .Values "inotify-bridge-sidecar").configMapName | default (printf "%s-inotify-bridge" .Release.Name | trunc 63 | trimSuffix "-") -}}
+{{- end -}}
+
+{{/* The agent's whole configuration. Addresses, state and identity follow from the pod and are not asked for. */}}
+{{- define "inotify-bridge-sidecar.config" -}}
+{{- $sidecar := index .Values "inotify-bridge-sidecar" -}}
+{{- if dig "http" "listen" "" $sidecar.config -}}
+{{- fail "config.http.listen: set `port` instead: the probes ask there" -}}
+{{- end -}}
+{{- if dig "state" "dir" "" $sidecar.config -}}
+{{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
+{{- end -}}
+{{- $added := dict
+      "http" (dict "listen" (printf "0.0.0.0:%v" $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
+      "state" (dict "dir" "/var/lib/inotify-bridge")
+      "events" (dict "host" "${POD_NAME}")
+      "log" (dict "format" "json") -}}
+{{- toYaml (mergeOverwrite $added (deepCopy $sidecar.config)) -}}
+{{- end -}}
+
+{{- define "inotify-bridge-sidecar.configMap" -}}
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: {{ include "inotify-bridge-sidecar.configMapName" . }}
+  labels:
+    app.kubernetes.io/name: inotify-bridge-sidecar
+    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/managed-by: {{ .Release.Service }}
+data:
+  config.yaml: |
+    {{- include "inotify-bridge-sidecar.config" . | nindent 4 }}
+{{- end -}}
+
+{{- define "inotify-bridge-sidecar.annotations" -}}
+{{- if eq (index .Values "inotify-bridge-sidecar").onConfigChange "restart" -}}
+checksum/inotify-bridge: {{ include "inotify-bridge-sidecar.config" . | sha256sum }}
+{{- end -}}
+{{- end -}}
+
+{{- define "inotify-bridge-sidecar.container" -}}
+{{- $sidecar := index .Values "inotify-bridge-sidecar" -}}
+- name: inotify-bridge
+  image: {{ include "inotify-bridge-sidecar.image" $sidecar | quote }}
+  imagePullPolicy: {{ $sidecar.image.pullPolicy }}
+  # A native sidecar (Kubernetes 1.29): started before the application, ended after it.
+  restartPolicy: Always
+  args:
+    - run
+    {{- if eq $sidecar.onConfigChange "reload" }}
+    - --reload-on-change
+    {{- end }}
+  env:
+    - name: INOTIFY_BRIDGE_CONFIG
+      value: /etc/inotify-bridge/config.yaml
+    - name: NODE_NAME
+      valueFrom:
+        fieldRef:
+          fieldPath: spec.nodeName
+    - name: POD_NAME
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.name
+    {{- with $sidecar.extraEnv }}
+    {{- toYaml . | nindent 4 }}
+    {{- end }}
+  ports:
+    - name: inotify-bridge
+      containerPort: {{ $sidecar.port }}
+      protocol: TCP
+  # Holds the application until every directory is watched. There is no readiness probe: a sidecar's would
+  # take the application out of its Service.
+  startupProbe:
+    httpGet:
+      path: /startupz
+      port: {{ $sidecar.port }}
+    {{- toYaml $sidecar.startupProbe | nindent 4 }}
+  livenessProbe:
+    httpGet:
+      path: /livez
+      port: {{ $sidecar.port }}
+    {{- toYaml $sidecar.livenessProbe | nindent 4 }}
+  resources:
+    {{- toYaml $sidecar.resources | nindent 4 }}
+  securityContext:
+    {{- toYaml $sidecar.securityContext | nindent 4 }}
+  volumeMounts:
+    - name: {{ required "volume: name the volume that the application writes to" $sidecar.volume | quote }}
+      mountPath: {{ $sidecar.mountPath | quote }}
+      {{- with $sidecar.subPath }}
+      subPath: {{ . | quote }}
+      {{- end }}
+      readOnly: true
+    - name: inotify-bridge-config
+      mountPath: /etc/inotify-bridge
+      readOnly: true
+    - name: inotify-bridge
+      mountPath: /var/lib/inotify-bridge
+      subPath: state
+    - name: inotify-bridge
+      mountPath: /run/inotify-bridge
+      subPath: run
+    - name: inotify-bridge
+      mountPath: /tmp
+      subPath: tmp
+    {{- range $sidecar.secrets }}
+    - name: inotify-bridge-{{ .name }}
+      mountPath: /run/secrets/{{ .name }}
+      readOnly: true
+    {{- end }}
+{{- end -}}
+
+{{- define "inotify-bridge-sidecar.volumes" -}}
+{{- $sidecar := index .Values "inotify-bridge-sidecar" -}}
+- name: inotify-bridge-config
+  configMap:
+    name: {{ include "inotify-bridge-sidecar.configMapName" . }}
+- name: inotify-bridge
+  emptyDir:
+    sizeLimit: {{ $sidecar.stateSizeLimit }}
+{{- range $sidecar.secrets }}
+- name: inotify-bridge-{{ .name }}
+  secret:
+    secretName: {{ .secretName }}
+{{- end }}
+{{- end -}}

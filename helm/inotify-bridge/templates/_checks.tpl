@@ -1,0 +1,21 @@
+{{/* What the schema cannot say: values that exclude each other. */}}
+{{- define "inotify-bridge.checks" -}}
+{{- if and (eq .Values.mode "daemonset") (eq .Values.persistence.type "claim") -}}
+{{- fail "persistence.type: the agents of a DaemonSet cannot share a claim, each needs a state directory of its own: use hostPath" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "deployment") (eq .Values.persistence.type "hostPath") -}}
+{{- fail "persistence.type: a Deployment moves between nodes and would leave its state behind: use claim" -}}
+{{- end -}}
+{{- if and (eq .Values.mode "daemonset") .Values.podDisruptionBudget.enabled -}}
+{{- fail "podDisruptionBudget: a drain leaves the pods of a DaemonSet alone" -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled .Values.podMonitor.enabled -}}
+{{- fail "serviceMonitor and podMonitor: one of them, or every series is there twice" -}}
+{{- end -}}
+{{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
+{{- fail "serviceMonitor: needs service.enabled" -}}
+{{- end -}}
+{{- if and .Values.injection.enabled (empty .Values.injection.namespaces) -}}
+{{- fail "injection.namespaces: name the namespaces whose pods may be given a sidecar" -}}
+{{- end -}}
+{{- end -}}
