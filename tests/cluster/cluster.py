@@ -134,6 +134,12 @@ class Cluster:
         """The same without effect: all that the API server checks, one line an object."""
         return self._apply(objects, namespace, "--dry-run=server")
 
+    def would_be(self, one: dict[str, Any], namespace: str) -> dict[str, Any]:
+        """What the API server would make of a manifest, with what policies and defaults add to it."""
+        arguments = ("create", "--namespace", namespace, "--dry-run=server", "-o", "json", "-f", "-")
+        made: dict[str, Any] = json.loads(self.kubectl(*arguments, data=json.dumps(one)))
+        return made
+
     def helm(self, *arguments: str, within: float = _COMMAND_SECONDS) -> str:
         """What helm prints. Raises CommandFailed."""
         environment = {

@@ -69,15 +69,15 @@ class Pods:
         """Delete a pod as ``kubectl delete pod`` does; how each of its containers ended, by name."""
         self._patch(name, [_FINALIZER])
         self._cluster.kubectl("delete", "pod", "--namespace", self._namespace, name, "--wait=false")
-        pod: dict[str, Any] = eventually(
+        pod = eventually(
             lambda: self._ended(name), within=_POD_SECONDS, what=f"the containers of {name} ended", poll=0.2
         )
         self._patch(name, [])
         return {status["name"]: _ending(pod, status) for status in _statuses(pod)}
 
-    def _ended(self, name: str) -> dict[str, Any] | None:
+    def _ended(self, name: str) -> dict[str, Any]:
         pod: dict[str, Any] = self._cluster.get("pod", "--namespace", self._namespace, name)
-        return pod if all("terminated" in status["state"] for status in _statuses(pod)) else None
+        return pod if all("terminated" in status["state"] for status in _statuses(pod)) else {}
 
     def _patch(self, name: str, finalizers: list[str]) -> None:
         patch = json.dumps({"metadata": {"finalizers": finalizers}})

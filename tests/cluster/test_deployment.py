@@ -65,7 +65,7 @@ def _assert_one_epoch(arrivals: Arrivals, starts: int) -> None:
 def test_the_state_outlives_the_pod(
     release: Release, namespace: str, trees: Trees, place: OutsidePlace, pods: Pods, figure: Figure
 ) -> None:
-    """A deleted pod ends with 0 in seconds; the next goes on: no hole, no new epoch, also what came between."""
+    """A deleted pod ends with 0 in seconds; the next one goes on, without a hole and without a new epoch."""
     release.install(_values(namespace, place))
     trees.write("before")
     pod = pods.ready()
