@@ -17,7 +17,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
@@ -60,6 +60,11 @@ failpoints: $(DEV_STAMP) ## kill an agent at every named point (ARGS="--help")
 .PHONY: mutants
 mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notices (ARGS="--only NAME")
 	@$(BIN)/python -m tests.mutants $(ARGS)
+
+.PHONY: cluster-test
+cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (root, Go, containerd; builds it once)
+	@$(BIN)/python -m tests.cluster.programs
+	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster $(ARGS) </dev/null
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
