@@ -20,6 +20,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
@@ -82,6 +83,10 @@ man: $(DEV_STAMP) ## write the manual page anew, from the command line
 .PHONY: charts
 charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to
 	@$(BIN)/python -m tests.charts sync
+.PHONY: cluster-test
+cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (root, Go, containerd; builds it once)
+	@$(BIN)/python -m tests.cluster.programs
+	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster $(ARGS) </dev/null
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml

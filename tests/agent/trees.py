@@ -34,12 +34,14 @@ class Trees(NamedTuple):
         with self.storming(name, operations, seed, rate) as process:
             assert process.wait() == 0, "the storm failed"
 
-    def storming(self, name: str, operations: int, seed: int = 1, rate: float = 0) -> subprocess.Popen[bytes]:
-        """The same, while it goes on."""
+    def storming(
+        self, name: str, operations: int, seed: int = 1, rate: float = 0, *more: str
+    ) -> subprocess.Popen[bytes]:
+        """The same, while it goes on; with more options of `tests.storm`."""
         for above in self:
             (above / name).mkdir()
         places = ["--root", os.fspath(self.root / name), "--outside", os.fspath(self.outside / name)]
-        how = ["--operations", str(operations), "--seed", str(seed), "--rate", str(rate), "--told"]
+        how = ["--operations", str(operations), "--seed", str(seed), "--rate", str(rate), "--told", *more]
         return subprocess.Popen(
             [sys.executable, "-m", "tests.storm", *places, *how], stdout=subprocess.DEVNULL
         )

@@ -57,11 +57,14 @@ def main() -> None:
     parser.add_argument("--names", type=int, default=200, help="how many different names; few meet often")
     parser.add_argument("--population", type=int, default=2_000, help="entries it grows to")
     parser.add_argument("--told", action="store_true", help="nothing that only a resync can find")
+    parser.add_argument("--open", action="store_true", help="every directory may be entered by everybody")
     arguments = parser.parse_args()
     me = os.geteuid(), os.getegid()
     mix = Mix(names=arguments.names, population=arguments.population, untold=not arguments.told)
     if me[0] != 0:
         mix = mix._replace(owners=(me,))
+    if arguments.open:
+        mix = mix._replace(modes=(0o755, 0o775))
     started = time.monotonic()
     done = storm(arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate)
     seconds = time.monotonic() - started
