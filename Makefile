@@ -20,7 +20,6 @@ DEV_STAMP := $(VENV)/.installed-dev
 .PHONY: help
 help: ## list the targets
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
@@ -77,12 +76,15 @@ mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notic
 .PHONY: boards
 boards: $(DEV_STAMP) ## write the Grafana boards anew, from monitoring/boards/
 	@$(BIN)/python -m monitoring.boards
+
 .PHONY: man
 man: $(DEV_STAMP) ## write the manual page anew, from the command line
 	@$(BIN)/python -m tests.manual > man/inotify-bridge.1.new && mv man/inotify-bridge.1.new man/inotify-bridge.1
+
 .PHONY: charts
 charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to
 	@$(BIN)/python -m tests.charts sync
+
 .PHONY: cluster-test
 cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (root, Go, containerd; builds it once)
 	@$(BIN)/python -m tests.cluster.programs
