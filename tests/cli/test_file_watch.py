@@ -122,7 +122,7 @@ def test_a_file_that_is_being_written_does_not_count(tmp_path: Path) -> None:
 
 
 def test_links_on_the_way(tmp_path: Path) -> None:
-    """A directory on the way that is a link: removed and made anew with another target, and what is behind."""
+    """A link on the way, removed and made anew with another target, and what is behind it."""
     files = {name: tmp_path / name / "etc" / "config.yaml" for name in ("one", "two")}
     for name, file in files.items():
         file.parent.mkdir(parents=True)
