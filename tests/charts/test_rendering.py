@@ -24,6 +24,8 @@ PODS = [name for name in EXAMPLES if name != "injection"]
 """Those with an agent of their own."""
 OLDEST, NEWEST = "1.29", kubernetes_validate.latest_version()
 POLICY_SINCE = "1.36"
+MINIMAL = BRIDGE / "examples" / "minimal" / "values.yaml"
+GUIDE = BRIDGE.parents[1] / "docs" / "kubernetes.md"
 
 OPERATOR = {"PodMonitor", "ServiceMonitor", "PrometheusRule"}
 """Kinds of the Prometheus operator: no schema of Kubernetes knows them."""
@@ -313,3 +315,15 @@ def test_packages_hold_no_examples(tmp_path: Path) -> None:
             names = {Path(name).relative_to(chart.name).parts[0] for name in package.getnames()}
         assert {"Chart.yaml", "README.md", "templates", "values.schema.json", "values.yaml"} <= names
         assert "examples" not in names
+
+
+@pytest.mark.parametrize("mode", ["daemonset", "deployment"])
+def test_the_guide(mode: str, tmp_path: Path) -> None:
+    """The values that docs/kubernetes.md shows for a mode render, with what a configuration needs."""
+    blocks = re.findall(r"^```yaml\n(mode:.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
+    (shown,) = [values for values in map(yaml.safe_load, blocks) if values["mode"] == mode]
+    file = tmp_path / "values.yaml"
+    file.write_text(yaml.safe_dump(shown | {"config": yaml.safe_load(MINIMAL.read_text())["config"]}))
+    assert (mode, "demo-inotify-bridge") in {
+        (kind.lower(), name) for kind, name in manifests(BRIDGE, "--values", file)
+    }
