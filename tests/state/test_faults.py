@@ -125,7 +125,7 @@ def test_start_on_a_full_disk(
 
 
 def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
-    """A state directory on a read-only file system is refused in one line, with 78, and by `doctor`."""
+    """A state directory on a read-only file system is refused in one line, with 78, and by `validate` and `doctor`."""
     state = tmp_path / "state"
     state.mkdir()
     mounts.run("mount", "-t", "tmpfs", "-o", "ro", "none", state)
@@ -135,10 +135,16 @@ def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     assert agent.ended() == 78
     (line,) = agent.log.splitlines()
     assert f"state.dir {state} cannot be written by this user: Read-only file system (check the disk" in line
-    command = [*mounts.prefix, sys.executable, "-m", "inotify_bridge", "doctor", "-c", os.fspath(agent.file)]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert asked.returncode == 1
-    assert f"{state} cannot be written: Read-only file system" in asked.stdout
+    command = [*mounts.prefix, sys.executable, "-m", "inotify_bridge"]
+    for words, code, said in (
+        (["doctor", "-c"], 1, f"{state} cannot be written: Read-only file system"),
+        (["validate"], 78, f"state.dir: '{state}' cannot be written by this user: Read-only file system"),
+    ):
+        asked = subprocess.run(
+            [*command, *words, os.fspath(agent.file)], capture_output=True, text=True, check=False
+        )
+        assert asked.returncode == code
+        assert said in asked.stdout + asked.stderr
 
 
 def test_failed_fsync(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
