@@ -74,7 +74,7 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
 def test_signal_on_a_full_disk(
     mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path
 ) -> None:
-    """A new epoch for which the disk has no room is refused as what cannot be done now, with what to do."""
+    """What needs room that the disk has not is refused as what cannot be done now, with what to do."""
     state = tmp_path / "state"
     disk = SmallDisk(mounts, state, 24)
     http = {"listen": "127.0.0.1:0", "admin_token": TOKEN}
@@ -86,10 +86,11 @@ def test_signal_on_a_full_disk(
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
     how = ("--url", address(agent), "--token-file", token(scratch))
-    ended = run("resync", "g", "--snapshot", "--timeout", "1s", *how)
-    assert ended.code == 69
-    assert "free space" in ended.err
-    assert len(ended.err.splitlines()) == 1
+    for words in (["resync", "g", "--snapshot", "--timeout", "1s"], ["barrier", "g", "--timeout", "1s"]):
+        ended = run(*words, *how)
+        assert ended.code == 69
+        assert "free space" in ended.err
+        assert len(ended.err.splitlines()) == 1
     disk.free()
     settled(agent)
     agent.stop()
