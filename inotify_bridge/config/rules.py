@@ -74,8 +74,8 @@ def violations(parts: Parts) -> Iterator[Violation]:
 
 def unreachable(parts: Parts) -> Iterator[Violation]:
     """
-    What cannot be used as things stand now: roots and sinks, for which a running agent would wait, and a state
-    directory, without which none starts. One that is not there yet will be made.
+    What cannot be used as things stand now: roots and sinks, for which a running agent would wait, and a
+    state directory, without which none starts. One that is not there yet will be made.
     """
     if parts.state is not None and parts.state.dir is not None and os.path.isdir(parts.state.dir):
         refused = not_writable(Path(os.fsdecode(parts.state.dir)))

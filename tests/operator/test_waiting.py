@@ -7,6 +7,7 @@ import http.client
 import json
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -79,8 +80,12 @@ def test_a_recorder_that_waits_for_a_disk(trees: Trees, monkeypatch: pytest.Monk
         try:
             trees.files("file", 3)
             eventually(lambda: embedded.group.recorder.books.trouble, what="a commit fails")
-            for ask in (lambda: embedded.group.replay(1, None), lambda: embedded.group.barrier(0.2)):
-                with pytest.raises(UnavailableError, match="nothing is recorded until .*disk is full"):
+            asked: list[Callable[[], object]] = [
+                lambda: embedded.group.replay(1, None),
+                lambda: embedded.group.barrier(0.2),
+            ]
+            for ask in asked:
+                with pytest.raises(UnavailableError, match=r"nothing is recorded until .*disk is full"):
                     ask()
         finally:
             mended.set()

@@ -126,7 +126,7 @@ def test_start_on_a_full_disk(
 
 
 def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
-    """A state directory on a read-only file system is refused in one line, with 78, and by `validate` and `doctor`."""
+    """A state directory on a read-only file system is refused in one line, by `run`, `validate`, `doctor`."""
     state = tmp_path / "state"
     state.mkdir()
     mounts.run("mount", "-t", "tmpfs", "-o", "ro", "none", state)

@@ -6,9 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
-from click.testing import CliRunner
 
-from tests.facade.programs.__main__ import main
 from tests.facade.programs.place import Place, Unavailable
 from tests.facade.programs.programs import PROGRAMS, VERSIONS
 
@@ -30,10 +28,3 @@ def test_a_program_does_its_job(name: str, version: str, tmp_path: Path) -> None
         assert PROGRAMS[name].run(Place(tmp_path, version), tmp_path)
     except Unavailable as error:
         pytest.skip(str(error))
-
-
-def test_a_name_that_is_none() -> None:
-    """A program that is not among them is refused in words that name those that are."""
-    done = CliRunner().invoke(main, ["nonsense"])
-    assert done.exit_code == 2
-    assert all(name in done.output for name in ("nonsense", *PROGRAMS))
