@@ -138,6 +138,13 @@ class Books:
         return bool(self._ages)
 
     @property
+    def standstill(self) -> str:
+        """Why nothing is recorded, in words; empty: it is. From any thread."""
+        if self.trouble:
+            return f"nothing is recorded until this is mended: {self.trouble}"
+        return "the journal is full until the slowest sink takes messages" if self.blocked else ""
+
+    @property
     def unwritten(self) -> list[str]:
         """What can wait and could not be written down, in words. From any thread."""
         return [f"{what}: {why}" for what, why in list(self._unwritten.items())]

@@ -263,7 +263,7 @@ class Desk:
             if time.monotonic() >= end:
                 raise UnavailableError(
                     f"group {self._group}: the recorder did not answer in {ANSWER_SECONDS:g} s",
-                    "see its log and status",
+                    self._books.standstill or "see its log and status",
                 )
 
     def _nobody(self) -> UnavailableError:

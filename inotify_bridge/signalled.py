@@ -89,7 +89,8 @@ class Signalled:
                 raise UnavailableError(f"group {self.config.name}: the recorder ended before the barrier")
             if late or gone():
                 raise UnavailableError(
-                    f"group {self.config.name}: the barrier did not pass within {timeout:g} s"
+                    f"group {self.config.name}: the barrier did not pass within {timeout:g} s",
+                    recorder.books.standstill,
                 )
         return self.store.end
 

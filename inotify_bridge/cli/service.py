@@ -6,7 +6,7 @@ The agent as a service: what a service manager is told of it.
 
 from __future__ import annotations
 
-import math
+import logging
 import threading
 import time
 from collections.abc import Sequence
@@ -32,6 +32,8 @@ STOP_GRACE: Final = 60.0
 SHOWN: Final = 300
 """Characters of a status."""
 
+_log = logging.getLogger("inotify_bridge.agent")
+
 
 class Service:
     """
@@ -45,6 +47,7 @@ class Service:
         self._manager = manager
         self._period = min(STATUS_SECONDS, manager.watchdog / WATCHDOG_SHARE or STATUS_SECONDS)
         self._busy = False
+        self._told = ""
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="service", daemon=True)
 
@@ -56,7 +59,7 @@ class Service:
         wait with it. The status tells of it.
         """
         if self._manager.listens:
-            self._manager.tell(READY=1, STATUS=self._status())
+            self._tell_ready()
             self._thread.start()
 
     def reloading(self) -> None:
@@ -69,7 +72,7 @@ class Service:
     def reloaded(self) -> None:
         """The configuration is in force, or the old one stays: the status has it among what is wrong."""
         if self._thread.ident is not None:
-            self._manager.tell(READY=1, STATUS=self._status())
+            self._tell_ready()
             self._busy = False
 
     def stopping(self) -> None:
@@ -84,19 +87,28 @@ class Service:
         if self._thread.ident is not None:
             self._thread.join()
 
+    def _tell_ready(self) -> None:
+        self._told = self._status()
+        self._manager.tell(READY=1, STATUS=self._told)
+
     def _watch(self) -> None:
-        told = ""
-        while not self._ended.wait(min(self._period, SCAN_SECONDS if self._agent.view.ready() else math.inf)):
+        period = min(self._period, SCAN_SECONDS)
+        while not self._ended.wait(period):
             if self._manager.watchdog and not self._agent.view.live():
                 self._manager.tell(WATCHDOG=1)
             status = self._status()
-            if status != told and not self._busy:
+            if status != self._told and not self._busy:
                 self._manager.tell(STATUS=status)
-                told = status
+                self._told = status
+            period = min(self._period, SCAN_SECONDS) if self._agent.view.ready() else self._period
 
     def _status(self) -> str:
         view = self._agent.view
-        return in_words(view.status(), view.live() or view.ready())
+        try:
+            return in_words(view.status(), view.live() or view.ready())
+        except Exception:  # of a group that is being built anew: no reason to give no sign of life
+            _log.debug("the status could not be read", exc_info=True)
+            return self._told
 
 
 def in_words(status: AgentStatus, unready: Sequence[str]) -> str:

@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple, TypeAlias
 
 from inotify_bridge.capture.filters import Filters
 from inotify_bridge.config.problems import Place, nearest
+from inotify_bridge.outbox.directory import not_writable
 from inotify_bridge.sinks.base import Selective, TakenFields
 from inotify_bridge.sinks.registry import inspect as inspect_sink
 
@@ -71,7 +73,14 @@ def violations(parts: Parts) -> Iterator[Violation]:
 
 
 def unreachable(parts: Parts) -> Iterator[Violation]:
-    """Roots and sinks that cannot be used as things stand now. A running agent would wait for them."""
+    """
+    What cannot be used as things stand now: roots and sinks, for which a running agent would wait, and a
+    state directory, without which none starts. One that is not there yet will be made.
+    """
+    if parts.state is not None and parts.state.dir is not None and os.path.isdir(parts.state.dir):
+        refused = not_writable(Path(os.fsdecode(parts.state.dir)))
+        if refused is not None:
+            yield ("state", "dir"), f"cannot be written by this user: {refused.said}", refused.do
     for index, group in parts.groups.items():
         for position, root in enumerate(group.paths):
             reason = why_unreachable(root.path)

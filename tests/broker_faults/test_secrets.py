@@ -9,7 +9,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,29 +91,8 @@ def test_canary(
     right, wrong = tmp_path / "right", tmp_path / "wrong"
     right.write_text(RIGHT)
     wrong.write_text(WRONG)
-    in_url = queue["url"].replace(USER, f"{USER}:{RIGHT}")
-    table_url = table["url"].replace(USER, f"{USER}:{RIGHT}")
-    delivering = {
-        "q-file": {**queue, "password_file": str(right)},
-        "q-option": {**queue, "password": RIGHT},
-        "q-env": {**queue, "password": "${CANARY_SECRET}"},
-        "q-url": {**queue, "url": in_url},
-        "s-file": {**stream, **sasl(password_file=str(right))},
-        "s-env": {**stream, **sasl("SCRAM-SHA-256", password="${CANARY_SECRET}")},
-        "s-librdkafka": {**stream, **sasl(password=RIGHT), "client": "confluent"},
-        "t-file": {**table, "table": "t_file", "password_file": str(right)},
-        "t-env": {**table, "table": "t_env", "password": "${CANARY_SECRET}"},
-        "t-url": {**table, "table": "t_url", "url": table_url},
-    }
-    failing = {
-        "f-file": {**queue, "password_file": str(wrong)},
-        "f-url": {**queue, "url": in_url.replace(RIGHT, WRONG)},
-        "f-sasl": {**stream, **sasl("SCRAM-SHA-256", password=WRONG)},
-        "f-librdkafka": {**stream, **sasl(password=WRONG), "client": "confluent"},
-        "f-table": {**table, "url": table_url.replace(RIGHT, WRONG)},
-        "f-column": {**table, "url": table_url, "table": "pg_catalog.pg_class"},
-        "broken": {**queue, "url": in_url},
-    }
+    delivering = sinks_with_it(queue, stream, table, right)
+    failing = sinks_that_fail(queue, stream, table, wrong)
     sinks = [{"name": name, **options} for name, options in {**delivering, **failing}.items()]
     agent = launch(
         sinks,
@@ -132,22 +111,65 @@ def test_canary(
     assert signalled(agent, f"{CANARY}-token") < 300
     assert signalled(agent, f"{CANARY}-guess") in (401, 403)
     assert SEEN.search(agent.file.read_text()), "there was nothing to find"
-    seen = {page: agent.get(page)[1] for page in ("/", "/metrics", "/api/v1/status")}
-    seen["command line"] = Path(f"/proc/{agent.pid}/cmdline").read_text()
-    seen |= {
-        f"test-sink {name}": said(agent, "test-sink", name, "-c") for name in ("q-url", "t-url", *failing)
-    }
-    seen |= {command: said(agent, command, "-c") for command in ("doctor",)}
-    seen["validate"] = said(agent, "validate")
-    seen["log of the broken"] = agent.log
+    seen = shown(agent, ("q-url", "t-url", *failing))
     assert "broken on purpose" in agent.log, "there was no traceback to look at"
     agent.signal(signal.SIGTERM)
     agent.ended()
     seen["log"] = agent.log
+    assert {place: SEEN.findall(text) for place, text in seen.items() if SEEN.search(text)} == {}
+
+
+def sinks_with_it(
+    queue: dict[str, Any], stream: dict[str, Any], table: dict[str, Any], right: Path
+) -> dict[str, dict[str, Any]]:
+    """Sinks that are given the right secret, in every way there is, by name."""
+    return {
+        "q-file": {**queue, "password_file": str(right)},
+        "q-option": {**queue, "password": RIGHT},
+        "q-env": {**queue, "password": "${CANARY_SECRET}"},
+        "q-url": {**queue, "url": with_password(queue)},
+        "s-file": {**stream, **sasl(password_file=str(right))},
+        "s-env": {**stream, **sasl("SCRAM-SHA-256", password="${CANARY_SECRET}")},
+        "s-librdkafka": {**stream, **sasl(password=RIGHT), "client": "confluent"},
+        "t-file": {**table, "table": "t_file", "password_file": str(right)},
+        "t-env": {**table, "table": "t_env", "password": "${CANARY_SECRET}"},
+        "t-url": {**table, "table": "t_url", "url": with_password(table)},
+    }
+
+
+def sinks_that_fail(
+    queue: dict[str, Any], stream: dict[str, Any], table: dict[str, Any], wrong: Path
+) -> dict[str, dict[str, Any]]:
+    """Sinks that are given a wrong secret, or fail with the right one, by name."""
+    return {
+        "f-file": {**queue, "password_file": str(wrong)},
+        "f-url": {**queue, "url": with_password(queue, WRONG)},
+        "f-sasl": {**stream, **sasl("SCRAM-SHA-256", password=WRONG)},
+        "f-librdkafka": {**stream, **sasl(password=WRONG), "client": "confluent"},
+        "f-table": {**table, "url": with_password(table, WRONG)},
+        "f-column": {**table, "url": with_password(table), "table": "pg_catalog.pg_class"},
+        "broken": {**queue, "url": with_password(queue)},
+    }
+
+
+def with_password(sink: dict[str, Any], password: str = RIGHT) -> str:
+    """The address of a sink, with a password in it."""
+    url: str = sink["url"]
+    return url.replace(USER, f"{USER}:{password}")
+
+
+def shown(agent: AgentProcess, probed: Iterable[str]) -> dict[str, str]:
+    """What a running agent, and the commands about its configuration, show of it, by the place."""
+    seen = {page: agent.get(page)[1] for page in ("/", "/metrics", "/api/v1/status")}
+    seen["command line"] = Path(f"/proc/{agent.pid}/cmdline").read_text()
+    seen |= {f"test-sink {name}": said(agent, "test-sink", name, "-c") for name in probed}
+    seen["doctor"] = said(agent, "doctor", "-c")
+    seen["validate"] = said(agent, "validate")
+    seen["log of the broken"] = agent.log
     config = load(agent.file, {"CANARY_SECRET": RIGHT})
     seen |= {f"repr {one.name}": f"{one!r} {one} {one.options!r} {one.options}" for one in config.sinks}
     seen["repr"] = f"{config!r} {config} {config.model_dump()}"
-    assert {place: SEEN.findall(text) for place, text in seen.items() if SEEN.search(text)} == {}
+    return seen
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ import http.client
 import json
 import os
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import pytest
 
+from inotify_bridge import desk
 from inotify_bridge.config import Config
-from inotify_bridge.errors import UnavailableError
+from inotify_bridge.errors import StoreError, UnavailableError
 from inotify_bridge.group import Group
 from inotify_bridge.web.app import WAITING
 from inotify_bridge.web.signals import NotThere
@@ -60,6 +62,34 @@ def test_barriers_of_clients_that_went_away(trees: Trees) -> None:
             held.set()
         with contextlib.closing(asked(embedded, "1m")) as connection:
             assert connection.getresponse().status == 200
+
+
+def test_a_recorder_that_waits_for_a_disk(trees: Trees, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is asked of a recorder that tries to commit is refused with the reason why it cannot."""
+    monkeypatch.setattr(desk, "ANSWER_SECONDS", 0.2)
+    with Embedded(trees) as embedded:
+        store, mended = embedded.group.store, threading.Event()
+        commit = store.commit
+
+        def full(*batch: Any) -> None:
+            if not mended.is_set():
+                raise StoreError("database or disk is full", "free space", "full")
+            commit(*batch)
+
+        monkeypatch.setattr(store, "commit", full)
+        try:
+            trees.files("file", 3)
+            eventually(lambda: embedded.group.recorder.books.trouble, what="a commit fails")
+            asked: list[Callable[[], object]] = [
+                lambda: embedded.group.replay(1, None),
+                lambda: embedded.group.barrier(0.2),
+            ]
+            for ask in asked:
+                with pytest.raises(UnavailableError, match=r"nothing is recorded until .*disk is full"):
+                    ask()
+        finally:
+            mended.set()
+        embedded.group.barrier(30.0)
 
 
 def test_a_group_that_has_not_begun(trees: Trees) -> None:

@@ -74,7 +74,7 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
 def test_signal_on_a_full_disk(
     mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path
 ) -> None:
-    """A new epoch for which the disk has no room is refused as what cannot be done now, with what to do."""
+    """What needs room that the disk has not is refused as what cannot be done now, with what to do."""
     state = tmp_path / "state"
     disk = SmallDisk(mounts, state, 24)
     http = {"listen": "127.0.0.1:0", "admin_token": TOKEN}
@@ -86,10 +86,11 @@ def test_signal_on_a_full_disk(
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
     how = ("--url", address(agent), "--token-file", token(scratch))
-    ended = run("resync", "g", "--snapshot", "--timeout", "1s", *how)
-    assert ended.code == 69
-    assert "free space" in ended.err
-    assert len(ended.err.splitlines()) == 1
+    for words in (["resync", "g", "--snapshot", "--timeout", "1s"], ["barrier", "g", "--timeout", "1s"]):
+        ended = run(*words, *how)
+        assert ended.code == 69
+        assert "free space" in ended.err
+        assert len(ended.err.splitlines()) == 1
     disk.free()
     settled(agent)
     agent.stop()
@@ -125,7 +126,7 @@ def test_start_on_a_full_disk(
 
 
 def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
-    """A state directory on a read-only file system is refused in one line, with 78, and by `doctor`."""
+    """A state directory on a read-only file system is refused in one line, by `run`, `validate`, `doctor`."""
     state = tmp_path / "state"
     state.mkdir()
     mounts.run("mount", "-t", "tmpfs", "-o", "ro", "none", state)
@@ -135,10 +136,16 @@ def test_read_only(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     assert agent.ended() == 78
     (line,) = agent.log.splitlines()
     assert f"state.dir {state} cannot be written by this user: Read-only file system (check the disk" in line
-    command = [*mounts.prefix, sys.executable, "-m", "inotify_bridge", "doctor", "-c", os.fspath(agent.file)]
-    asked = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert asked.returncode == 1
-    assert f"{state} cannot be written: Read-only file system" in asked.stdout
+    command = [*mounts.prefix, sys.executable, "-m", "inotify_bridge"]
+    for words, code, said in (
+        (["doctor", "-c"], 1, f"{state} cannot be written: Read-only file system"),
+        (["validate"], 78, f"state.dir: '{state}' cannot be written by this user: Read-only file system"),
+    ):
+        asked = subprocess.run(
+            [*command, *words, os.fspath(agent.file)], capture_output=True, text=True, check=False
+        )
+        assert asked.returncode == code
+        assert said in asked.stdout + asked.stderr
 
 
 def test_failed_fsync(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from tests.facade.programs.programs import PROGRAMS
 
 
 @click.command()
-@click.argument("names", nargs=-1)
+@click.argument("names", nargs=-1, type=click.Choice(list(PROGRAMS)))
 @click.option("--python", default="3.12", show_default=True, help="The version that runs them.")
 def main(names: tuple[str, ...], python: str) -> None:
     """Run programs written for pyinotify on the façade (all, where no NAMES are given)."""
