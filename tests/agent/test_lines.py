@@ -377,6 +377,22 @@ def test_where_reading_begins(follow: Callable[..., Logs]) -> None:
     logs.agent.stop()
 
 
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+def test_logs_with_names_like_rotated_ones(follow: Callable[..., Logs], trees: Trees, start_at: str) -> None:
+    """What `files` admits is a log of its own at the first start, whatever stands beside it; no other is."""
+    logs = follow(start_at=start_at, files=["*.log", "b.log.1"])
+    admitted = ("a.log", "a.1.log", "a-2.log", "b.log", "b.log.1", "c.log")
+    for name in (*admitted, "a.log.1", "c.log-20261120"):
+        logs.append(name, f"{name} old")
+    start(logs)
+    for name in admitted:
+        logs.append(name, f"{name} new")
+    logs.comes_after("ends")
+    old = [f"{name} old" for name in admitted if start_at == "beginning"]
+    assert sorted(logs.messages()) == sorted([*old, *(f"{name} new" for name in admitted), "begins", "ends"])
+    logs.agent.stop()
+
+
 def test_other_events_are_as_before(follow: Callable[..., Logs], trees: Trees) -> None:
     """Following watches every write, and publishes none: kinds decide that."""
     logs = follow()
