@@ -87,6 +87,10 @@ def command(
     paths = paths or ("/tmp",)
     for path in paths:
         _check(path)
+        if lines is not None and os.path.islink(path) and os.path.isfile(path):
+            raise BridgeError(
+                f"{path}: is a symbolic link, which is not followed", f"name {os.path.realpath(path)}"
+            )
     as_text = form == "text" or (form == "auto" and sys.stdout.isatty())
     group = {
         "name": "watch",

@@ -100,6 +100,7 @@ def notes(config: Config) -> Iterator[str]:
             yield f"group '{group.name}' is a notification stream, not replicable: {', '.join(obstacles)}"
         if "ready" in group.model_fields_set and "ready" not in group.kinds:
             yield f"group '{group.name}': ready has no effect without the kind 'ready'"
+        yield from _linked_logs(group)
     used = {name for group in config.watch_groups for name in group.sinks}
     for sink in config.sinks:
         if sink.name not in used:
@@ -111,6 +112,14 @@ def notes(config: Config) -> Iterator[str]:
         yield "without state.dir the state is in memory: each start is a new epoch with a new snapshot"
     elif writable_by_others(config.state.dir):
         yield f"state.dir {os.fsdecode(config.state.dir)} can be written by other users: chmod go-w"
+
+
+def _linked_logs(group: WatchGroup) -> Iterator[str]:
+    """Files to follow that are links: nothing would ever be read."""
+    for root in group.roots if group.lines is not None else ():
+        if os.path.islink(root.path) and os.path.isfile(root.path):
+            path, target = os.fsdecode(root.path), os.fsdecode(os.path.realpath(root.path))
+            yield f"group '{group.name}': {path} is a symbolic link, which is not followed: name {target}"
 
 
 def writable_by_others(directory: bytes) -> bool:

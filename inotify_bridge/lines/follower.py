@@ -313,25 +313,29 @@ class Follower:
 
     def _rest(self, generation: Generation, current: bool, now: float) -> None:
         """It is read to its end: how long to wait for more, for its last entry and for the file."""
-        quiet = now - generation.grown_at
-        options, due = self._options, generation.grown_at + self._options.linger
-        if not current and quiet >= options.linger:
+        linger, came = self._options.linger, max(generation.grown_at, generation.opened_at)
+        if not current and now - came >= linger:
             self._finish(generation)
             return
-        wait = 0.0
-        if generation.waiting:
-            wait = options.join_after if generation.whole else options.flush_after
-            if wait and quiet >= wait:
-                self._report.entries(generation, generation.flush())
-                self._register.touch(generation)
-            elif wait:
-                due = min(due, generation.grown_at + wait)
+        due, wait = came + linger, self._wait(generation)
+        if wait and now - generation.grown_at >= wait:
+            self._report.entries(generation, generation.flush())
+            self._register.touch(generation)
+        elif wait:
+            due = min(due, generation.grown_at + wait)
         if not current:
             due = min(due, now + _POLL)
-        elif quiet >= options.linger and not (wait and generation.waiting):
+        elif now - came >= linger and not self._wait(generation):
             self._let_go(generation)  # an open file would keep its file system from being unmounted
             return
         self._ring_at(generation.log, due)
+
+    def _wait(self, generation: Generation) -> float:
+        """How long what was read of it and is no entry waits for more; 0: nothing is, or for ever."""
+        options = self._options
+        if not generation.waiting:
+            return 0.0
+        return options.join_after if generation.whole else options.flush_after
 
     def _finish(self, generation: Generation) -> None:
         """Nothing more is expected. Where it still has a name it is kept, to be known again."""
@@ -375,10 +379,23 @@ class Follower:
             self._let_go(generation)
         for generation in list(self._open)[: max(0, len(self._open) - _OPEN_AT_MOST)]:
             if generation.path and generation.read_to >= generation.size:
+                self._expect_nothing(generation)
                 self._let_go(generation)
             elif not generation.path:
-                generation.grown_at = float("-inf")  # too many without a name: this one has lingered enough
+                generation.grown_at = generation.opened_at = float(
+                    "-inf"
+                )  # too many without a name: this one has lingered enough
                 self._mark(generation.log)
+
+    def _expect_nothing(self, generation: Generation) -> None:
+        """The timer that would close it is not needed: it would open it once more, for ever."""
+        log = generation.log
+        if (
+            generation.path == log
+            and not generation.waiting
+            and self._register.chains.get(log) == [generation]
+        ):
+            self._due.pop(log, None)
 
     def _let_go(self, generation: Generation) -> None:
         generation.close()

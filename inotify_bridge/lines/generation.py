@@ -72,13 +72,14 @@ class Generation:
         """Whether it is known in this life that it is the file that was read."""
         self.finished = False
         """Nothing more is expected of it; it is kept to be known again."""
-        self.grown_at = 0.0
+        self.grown_at = self.opened_at = 0.0
+        """Monotonic time at which bytes came that were not read before in this life; and of `open`."""
         self.holds_up_since = 0.0
         """Monotonic time since which younger files wait for its last entry; 0: they do not."""
         self._marks = marks
         self._make_splitter = split
         self._splitter = split(position)
-        self._read_to = position.offset
+        self._read_to = self._reached = position.offset
         self._before = b""
         self._looked = (size, mtime)
 
@@ -128,7 +129,9 @@ class Generation:
         """Take a descriptor of a file that holds what was read of it; `now` in monotonic seconds."""
         if self.fd >= 0:
             os.close(self.fd)
-        self.fd, self.seen, self.grown_at = fd, True, now
+        if not self.seen:
+            self.grown_at = now
+        self.fd, self.seen, self.opened_at = fd, True, now
         self._before = bytes_before(fd, self._read_to)
         self.look()
         self.size, self.mtime = self._looked
@@ -247,8 +250,9 @@ class Generation:
         fresh = data[len(self._before) :]
         if not fresh:
             return 0, []
-        self.grown_at = now
         self._read_to += len(fresh)
+        if self._read_to > self._reached:
+            self.grown_at, self._reached = now, self._read_to
         self._before = data[-TAIL_BYTES:]
         return len(fresh), self._splitter.feed(fresh)
 
@@ -259,5 +263,5 @@ class Generation:
     def restart(self) -> None:
         """It was truncated: begin at its front."""
         self._splitter = self._make_splitter(NEW)
-        self._read_to, self._before, self._marks = 0, b"", NO_MARKS
+        self._read_to, self._reached, self._before, self._marks = 0, 0, b"", NO_MARKS
         self.size = 0

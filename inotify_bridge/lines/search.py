@@ -301,10 +301,16 @@ class Search:
                 yield gzip, key
 
     def _know_beside(self, log: bytes, place: tuple[int, bytes]) -> None:
-        """What rotation has left before the first start is not read; it is known from now on."""
+        """
+        What rotation has left before the first start is not read; it is known from now on. What is a log of
+        its own, though it has the name of a rotated one, is none of that.
+        """
         for name, seen, fd in self._rotated(place):
             position = Position(seen.st_size, None)
             path = self._beside(place, name, log)
+            if path and self._start_of(path, seen) is not None:
+                os.close(fd)
+                continue
             generation = self._register.new(log, path, (seen.st_dev, seen.st_ino), position)
             generation.remember(fd)
             os.close(fd)

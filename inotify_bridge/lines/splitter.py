@@ -109,8 +109,11 @@ class Splitter:
         if not self._buffer:
             return []
         found: list[Raw] = []
-        unfinished = self._joined < len(self._buffer)
-        self._emit(found, self._buffer, self._lines, unfinished)
+        last = self._buffer[self._joined :]
+        if self._joined and last and self._starts is not None and self._starts(last.removesuffix(b"\r")):
+            self._emit(found, self._buffer[: self._joined], self._lines)
+            self._buffer, self._lines = last, 0
+        self._emit(found, self._buffer, self._lines, unfinished=bool(last))
         self._buffer, self._joined, self._lines = b"", 0, 0
         return found
 

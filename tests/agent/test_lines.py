@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -376,6 +377,22 @@ def test_where_reading_begins(follow: Callable[..., Logs]) -> None:
     logs.agent.stop()
 
 
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+def test_logs_with_names_like_rotated_ones(follow: Callable[..., Logs], trees: Trees, start_at: str) -> None:
+    """What `files` admits is a log of its own at the first start, whatever stands beside it; no other is."""
+    logs = follow(start_at=start_at, files=["*.log", "b.log.1"])
+    admitted = ("a.log", "a.1.log", "b.log.1", "b.log", "c-2.log", "c.log")  # whichever comes first
+    for name in (*admitted, "a.log.1", "c.log-20261120"):
+        logs.append(name, f"{name} old")
+    start(logs)
+    for name in admitted:
+        logs.append(name, f"{name} new")
+    logs.comes_after("ends")
+    old = [f"{name} old" for name in admitted if start_at == "beginning"]
+    assert sorted(logs.messages()) == sorted([*old, *(f"{name} new" for name in admitted), "begins", "ends"])
+    logs.agent.stop()
+
+
 def test_other_events_are_as_before(follow: Callable[..., Logs], trees: Trees) -> None:
     """Following watches every write, and publishes none: kinds decide that."""
     logs = follow()
@@ -403,6 +420,29 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     assert len(os.listdir(f"/proc/{logs.agent.pid}/fd")) < 400
     logs.agent.stop()
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
+
+
+@pytest.mark.usefixtures("re2")
+def test_files_are_closed(follow: Callable[..., Logs], trees: Trees) -> None:
+    """However many logs were written: when nothing more comes, each was told to its end and none is open."""
+    logs = follow(flush_after="200ms", multiline={"start": "^a", "flush_after": "200ms"})
+    logs.agent.patch = "tests.agent.hurry:linger"
+    for number in range(300):
+        (trees.root / f"{number:03d}.log").write_text("a\na" if number % 2 else "a\n")
+    logs.agent.start()
+    eventually(lambda: logs.agent.metric("log_entries_total") == 450, what="every line, finished or not")
+    eventually(lambda: not _held(logs.agent, trees.root), what="every log is closed")
+    logs.agent.stop()
+
+
+def _held(agent: AgentProcess, directory: Path) -> list[str]:
+    """What the agent holds open below a directory, but for directories."""
+    descriptors = Path(f"/proc/{agent.pid}/fd")
+    held = []
+    for descriptor in descriptors.iterdir():
+        with contextlib.suppress(FileNotFoundError):
+            held.append(os.readlink(descriptor))
+    return [path for path in held if path.startswith(f"{directory}/")]
 
 
 def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -> None:

@@ -368,3 +368,7 @@ def test_lines_as_text(tree: Path) -> None:
     refused = run("watch", "--lines", "(", str(log))
     assert refused.code == 2
     assert "--lines '(': does not compile: missing ): (" in refused.err
+    (tree.parent / "link.log").symlink_to(log)
+    refused = run("watch", "--lines", pattern, str(tree.parent / "link.log"))
+    assert refused.code == 1
+    assert f"is a symbolic link, which is not followed (name {log})" in refused.err

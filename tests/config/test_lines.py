@@ -65,3 +65,18 @@ def test_one_mistake_one_problem(tmp_path: Path, wrong: str, key: str, reason: s
     assert problem.where == f"watch_groups[0].lines{key}"
     assert problem.line in (4, 5)
     assert reason in problem.reason
+
+
+def test_a_log_that_is_a_link(tmp_path: Path) -> None:
+    """Of a link nothing would be read: `validate` names it and the file that it leads to."""
+    (tmp_path / "real.log").touch()
+    (tmp_path / "link.log").symlink_to("real.log")
+    file = tmp_path / "config.yaml"
+    sinks = "sinks: [{name: out, type: stdout}]\nstate: {dir: /nowhere}\n"
+    for name, expected in (("link.log", True), ("real.log", False)):
+        file.write_text(
+            f"watch_groups: [{{name: g, paths: ['{tmp_path / name}'], lines: {{}}, sinks: [out]}}]\n{sinks}"
+        )
+        notes = [note for note in inspect(file, {}).notes if "symbolic link" in note]
+        assert bool(notes) == expected
+        assert all(str(tmp_path / "real.log") in note for note in notes)

@@ -42,6 +42,13 @@ def test_lines() -> None:
     assert split(data)[2:] == [Raw(10, 4, 4, b"four", unfinished=True)]
 
 
+def test_the_wait_ends_in_the_first_line_of_an_entry() -> None:
+    """A line without its end that begins an entry is none of the entry before it."""
+    found = split(b"1 a\n  b\n2 c", joined=True)
+    assert found == [Raw(0, 1, 8, b"1 a\n  b"), Raw(8, 3, 3, b"2 c", unfinished=True)]
+    assert texts(split(b"1 a\n  b", joined=True)) == [b"1 a\n  b"]
+
+
 def test_blank_lines_are_no_entries() -> None:
     """Lines of nothing, of a carriage return and of NULs are passed over, and counted."""
     assert split(b"\n\r\n\0\0\n\0\0\r\nfive\n") == [Raw(10, 5, 5, b"five")]
