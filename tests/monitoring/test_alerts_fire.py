@@ -19,8 +19,8 @@ import pytest
 from tests.agent.process import AgentProcess
 from tests.brokers.ports import free_port
 from tests.cli.program import run
-from tests.monitoring.following import follow
 from tests.kernel.namespaces import Mounts, with_watches
+from tests.monitoring.following import follow
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.rules import ALERTS, alerts, quickened
 from tests.operator.asking import TOKEN
