@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from tests.agent.process import AgentProcess
 from tests.brokers.ports import free_port
 from tests.cli.program import run
 from tests.kernel.namespaces import Mounts, with_watches
+from tests.monitoring.following import follow, places, queries
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.rules import ALERTS, alerts, quickened
 from tests.operator.asking import TOKEN
@@ -33,6 +34,16 @@ WATCHES = 20
 OVERFLOWS = 6
 GROWTH = 1 << 30
 FIRE_SECONDS = 90.0
+
+# The groups of each agent at which the runbook's commands are run.
+FOLLOWED = {
+    "faults": ("dies", "stuck-notifier", "stuck-recorder", "lost", "parks"),
+    "reload": ("misspelt",),
+    "busy": ("overflows",),
+    "behind": ("full", "late"),
+    "limits": ("disk", "many"),
+    "restarts": ("plain",),
+}
 
 Fired: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """An alert with its labels."""
@@ -60,7 +71,7 @@ EXPECTED: dict[str, list[tuple[str, dict[str, str]]]] = {
     ],
     "behind": [
         ("SinkDisconnected", {"watch_group": "full", "sink": "away"}),
-        ("SinkInsecure", {"sink": "away"}),
+        ("SinkInsecure", {"sink": "loose"}),
         ("OutboxBlocked", {"watch_group": "full", "sink": "away"}),
         ("OutboxFillingUp", {"watch_group": "full"}),
         ("DeliveryLagging", {"watch_group": "late", "sink": "frozen"}),
@@ -97,9 +108,7 @@ class Scene:
 
     def root(self, group: str) -> Path:
         """What a group watches."""
-        path = self._trees / group
-        path.mkdir(exist_ok=True)
-        return path
+        return self._trees / group
 
     def directory(self, name: str) -> Path:
         """Of an agent."""
@@ -117,6 +126,8 @@ class Scene:
     ) -> AgentProcess:
         """The one that is scraped under this name; not started."""
         directory = self.directory(name)
+        for group in groups:
+            self.root(group).mkdir(exist_ok=True)
         (directory / "token").write_text(TOKEN)
         file = {"name": "file", "type": "jsonl", "path": os.fspath(directory / "out.jsonl")}
         made = AgentProcess(
@@ -144,6 +155,19 @@ class Scene:
         ended = run(*arguments, *where, "--token-file", os.fspath(self.directory(name) / "token"))
         assert ended.code == 0, ended.err
         return ended.out
+
+    def follow(self, agent: AgentProcess, name: str, moment: str = "", prefix: Sequence[str] = ()) -> None:
+        """Run the runbook's commands for an agent, or for a moment of it, and compare what they print."""
+        follow(
+            [f"{moment or name} {group}" for group in FOLLOWED[moment or name]],
+            lambda group: {
+                "http://127.0.0.1:10477": f"http://{self._targets[name]}",
+                "/etc/inotify-bridge/config.yaml": os.fspath(agent.file),
+                "/srv/uploads": os.fspath(self.root(group)),
+            },
+            prefix,
+            INOTIFY_BRIDGE_CONFIG=os.fspath(agent.file),
+        )
 
     def scraped(self, name: str) -> None:
         """Wait until the present life of an agent was scraped: counters that rise from now on have risen."""
@@ -207,6 +231,11 @@ def test_every_alert_is_caused_here() -> None:
     assert {alert for found in EXPECTED.values() for alert, _ in found} == {alert.name for alert in alerts()}
 
 
+def test_every_command_of_the_runbook_is_run_here() -> None:
+    """No block of commands is left out."""
+    assert set(places()) == {f"{name} {group}" for name, groups in FOLLOWED.items() for group in groups}
+
+
 def test_no_agent(scene: Scene) -> None:
     """Where none has ever answered."""
     scene.fire("")
@@ -243,9 +272,12 @@ def test_faults(scene: Scene, tmp_path: Path) -> None:
     eventually(lambda: agent.metric("parked_events", watch_group="drops") == 3, what="three are parked")
     scene.scraped("faults")
     scene.command("faults", "parked", "drop", "drops")
+    scene.fire("faults", *(alert for alert, _ in EXPECTED["faults"] if alert != "ConfigReloadFailed"))
+    scene.follow(agent, "faults")
     agent.file.write_text("watch_groups: [")
     agent.signal(signal.SIGHUP)
-    scene.fire("faults")
+    scene.fire("faults", "ConfigReloadFailed")
+    scene.follow(agent, "faults", "reload")
 
 
 def test_busy(scene: Scene) -> None:
@@ -273,6 +305,7 @@ def test_busy(scene: Scene) -> None:
             what=f"overflow {number}",
         )
     scene.fire("busy", "KernelQueueOverflow", "KernelQueueOverflowsOften", "NotConsistent", "LogBytesLost")
+    scene.follow(agent, "busy")
     sparse = scene.root("grows") / "zeros.log"
     sparse.touch()
     with _growing(sparse):
@@ -281,11 +314,22 @@ def test_busy(scene: Scene) -> None:
 
 def test_behind(scene: Scene) -> None:
     """Sinks that have been away or silent for ten minutes; databases that are damaged or gone at a start."""
-    away = f"amqps://guest:guest@127.0.0.1:{free_port()}"
+    away = f"127.0.0.1:{free_port()}"
     agent = scene.agent(
         "behind",
-        {"full": {"sinks": ["away"]}, "late": {"sinks": ["frozen"]}, "damaged": {}, "removed": {}},
-        {"name": "away", "type": "rabbitmq", "url": away, "tls": {"insecure": True}},
+        {
+            "full": {"sinks": ["away"]},
+            "late": {"sinks": ["frozen"]},
+            "damaged": {},
+            "removed": {"sinks": ["file", "loose"]},
+        },
+        {"name": "away", "type": "rabbitmq", "url": f"amqp://guest:guest@{away}"},
+        {
+            "name": "loose",
+            "type": "rabbitmq",
+            "url": f"amqps://guest:guest@{away}",
+            "tls": {"insecure": True},
+        },
         {"name": "frozen", "type": "memory", "broker": "frozen"},
         max_bytes="1MiB",
     ).start()
@@ -304,20 +348,27 @@ def test_behind(scene: Scene) -> None:
     (state / "damaged.db").write_bytes(b"no database" * 1000)
     agent.start(ready=False)
     scene.fire("behind")
+    scene.follow(agent, "behind")
+    assert all(scene.prometheus.query(query) for query in queries())
+    agent.file.write_text(agent.file.read_text().replace("1MiB", "64MiB"))
+    agent.signal(signal.SIGHUP)
+    eventually(lambda: agent.metric("outbox_blocked") == 0, within=FIRE_SECONDS, what="room in the journal")
 
 
 @pytest.mark.namespaces
 def test_limits(scene: Scene, mounts: Mounts) -> None:
     """A state directory on a full disk, and more directories than watches."""
+    agent = scene.agent("limits", {"disk": {}, "many": {"poll_interval": "1s"}})
     for number in range(3 * WATCHES):
         (scene.root("many") / f"d{number}").mkdir()
-    agent = scene.agent("limits", {"disk": {}, "many": {"poll_interval": "1s"}})
     disk = SmallDisk(mounts, scene.directory("limits") / "state", 24)
     agent.prefix = [*mounts.prefix, *with_watches(WATCHES)]
     agent.start()
     disk.fill()
     scene.files("disk", "unrecorded", 4000)
     scene.fire("limits")
+    inside = ["nsenter", f"--target={agent.pid}", "--user", "--preserve-credentials"]
+    scene.follow(agent, "limits", prefix=[*mounts.prefix, *inside])
 
 
 def test_restarts(scene: Scene) -> None:
@@ -337,6 +388,7 @@ def test_restarts(scene: Scene) -> None:
     scene.fire("restarts", "AgentRestarting")
     agent.kill()
     scene.fire("restarts", "AgentDown")
+    scene.follow(agent, "restarts")
 
 
 def _overflow(root: Path) -> None:
