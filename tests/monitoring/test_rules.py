@@ -11,6 +11,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from tests.documents import blocks
+
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
 RULES = [
@@ -68,3 +70,15 @@ def test_the_document_has_every_rule() -> None:
     """The table of docs/monitoring.md lists every recorded series, and no other."""
     text = (ROOT / "docs" / "monitoring.md").read_text()
     assert re.findall(r"^\| `(\w+:\w+:\w+)` \|", text, re.MULTILINE) == [rule["record"] for rule in RULES]
+
+
+def test_the_configuration_of_the_document(promtool: str, tmp_path: Path) -> None:
+    """What docs/monitoring.md shows of prometheus.yml is a configuration, and names files that there are."""
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    (shown,) = [block.text for block in blocks(text) if block.text.startswith("# prometheus.yml\n")]
+    file = tmp_path / "prometheus.yml"
+    file.write_text(shown)
+    subprocess.run(
+        [promtool, "check", "config", "--syntax-only", file], capture_output=True, timeout=60, check=True
+    )
+    assert "recording.yml" in yaml.safe_load(shown)["rule_files"]
