@@ -92,9 +92,10 @@ CATALOGUE: Final = (
     _counter(GROUP, "recorder_cpu_seconds", "CPU time of the recorder thread."),
     _counter(GROUP, "group_restarts", "Times the threads of the group were restarted after one of them died."),
     # Coverage and agreement with the disk.
+    _gauge(GROUP, "roots_lost", "Roots that are gone, replaced or not to be read now; nothing of them is taken for deleted."),
     _gauge(GROUP, "watches", "inotify watches held."),
     _gauge(GROUP, "watches_uncovered", "Directories that inotify does not cover: they are polled."),
-    _counter(GROUP, "watch_errors", "Directories that could not be watched, by reason; every try counts.", reason=WATCH_ERROR_REASONS),
+    _counter(GROUP, "watch_errors", "Directories found to be out of inotify's reach, by reason.", reason=WATCH_ERROR_REASONS),
     _gauge(GROUP, "consistent", "1 when the stream agrees with the disk as far as is known; 0 before the first snapshot and from a loss to the end of its resync."),
     _counter(GROUP, "resyncs", "Resyncs started, by reason.", reason=RESYNC_REASONS),
     _histogram(GROUP, "resync_duration_seconds", "Time from the start of a resync to its completion.", RESYNC_BUCKETS),
@@ -153,8 +154,6 @@ class GroupMetrics:
         self._reads = self._value("kernel_reads")
         self._read_bytes = self._value("kernel_read_bytes")
         self._overflows = self._value("kernel_queue_overflows")
-        self._notifier_loop = self._value("notifier_last_loop_timestamp_seconds")
-        self._recorder_loop = self._value("recorder_last_loop_timestamp_seconds")
         self._watches = self._value("watches")
         self._uncovered = self._value("watches_uncovered")
         self._outbox_events = self._value("outbox_events")
@@ -180,19 +179,11 @@ class GroupMetrics:
         """Whether the notifier thread runs."""
         self._value("notifier_up").set(up)
 
-    def notifier_turned(self, at: float) -> None:
-        """The notifier's loop turned at this Unix time."""
-        self._notifier_loop.set(at)
-
     # The recorder.
 
     def recorder_up(self, up: bool) -> None:
         """Whether the recorder thread runs."""
         self._value("recorder_up").set(up)
-
-    def recorder_turned(self, at: float) -> None:
-        """The recorder's loop turned at this Unix time."""
-        self._recorder_loop.set(at)
 
     def count_kernel_events(self, counts: Mapping[str, int]) -> None:
         """Records of a batch by mask name (`capture.constants.EVENT_NAMES`); overflows are counted from them."""
@@ -286,12 +277,18 @@ class GroupMetrics:
         capture_queue_bytes: Callable[[], float],
         notifier_cpu_seconds: Callable[[], float],
         recorder_cpu_seconds: Callable[[], float],
+        notifier_last_loop_timestamp_seconds: Callable[[], float],
+        recorder_last_loop_timestamp_seconds: Callable[[], float],
+        roots_lost: Callable[[], float],
     ) -> None:
         """Set what is asked at a scrape, on its thread. A source that raises OSError or ValueError gives NaN."""
         self._value("kernel_queue_bytes").follow(kernel_queue_bytes)
         self._value("capture_queue_bytes").follow(capture_queue_bytes)
         self._value("notifier_cpu_seconds").follow(notifier_cpu_seconds)
         self._value("recorder_cpu_seconds").follow(recorder_cpu_seconds)
+        self._value("notifier_last_loop_timestamp_seconds").follow(notifier_last_loop_timestamp_seconds)
+        self._value("recorder_last_loop_timestamp_seconds").follow(recorder_last_loop_timestamp_seconds)
+        self._value("roots_lost").follow(roots_lost)
 
     def follow_logs(self, files: Callable[[], float], lag_bytes: Callable[[], float]) -> None:
         """The same for the log files of a group that follows any."""

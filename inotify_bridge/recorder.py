@@ -56,7 +56,6 @@ class Recorder:
         sinks: the figures of each sink's lag.
         caught_up: `Notifier.caught_up`: corrections wait for records that are on their way.
         snapshot_done: set when the first snapshot is recorded; the group's, for it outlives a recorder.
-        notifier_turned_at: when the notifier's loop turned last, monotonic seconds.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
         logs: reads the log files that the group follows; None: it follows none.
@@ -70,7 +69,6 @@ class Recorder:
         store: Store,
         metrics: GroupMetrics,
         sinks: Mapping[str, RelayMetrics],
-        notifier_turned_at: Callable[[], float],
         caught_up: Callable[[], bool],
         snapshot_done: threading.Event,
         committed: Callable[[str, list[Message]], None],
@@ -85,7 +83,6 @@ class Recorder:
         self._reconciler = reconciler
         self._store = store
         self._metrics = metrics
-        self._notifier_turned_at = notifier_turned_at
         self._caught_up = caught_up
         self._failed = failed
         self._logs = logs
@@ -389,7 +386,4 @@ class Recorder:
             metrics.count_kernel_events(names)
         metrics.watches(reconciler.watches, reconciler.uncovered_count)
         metrics.consistent(reconciler.consistent and self.snapshot_done.is_set())
-        now = time.time()
-        metrics.recorder_turned(now)
-        metrics.notifier_turned(now - (time.monotonic() - self._notifier_turned_at()))
         self.books.count()

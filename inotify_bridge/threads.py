@@ -80,7 +80,6 @@ def build_threads(
             store,
             metrics,
             {name: all_metrics.relay(config.name, name) for name in config.sinks},
-            lambda: notifier.turned_at,
             notifier.caught_up,
             snapshot_done,
             committed,
@@ -113,6 +112,14 @@ def _follow(
         capture_queue_bytes=lambda: inbox.bytes,
         notifier_cpu_seconds=lambda: cpu_seconds(notifier.thread),
         recorder_cpu_seconds=lambda: cpu_seconds(recorder.thread),
+        notifier_last_loop_timestamp_seconds=lambda: _wall(notifier.turned_at),
+        recorder_last_loop_timestamp_seconds=lambda: _wall(recorder.turned_at),
+        roots_lost=lambda: sum(root.lost for root in recorder.reconciler.tree_roots),
     )
     if logs is not None:
         metrics.follow_logs(lambda: logs.files, lambda: logs.lag)
+
+
+def _wall(monotonic: float) -> float:
+    """The Unix time of a moment of `time.monotonic`."""
+    return time.time() - (time.monotonic() - monotonic)

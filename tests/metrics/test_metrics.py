@@ -236,6 +236,9 @@ def test_a_source_that_fails_fails_no_scrape() -> None:
         capture_queue_bytes=lambda: 4096,
         notifier_cpu_seconds=lambda: 1.5,
         recorder_cpu_seconds=lambda: 2.5,
+        notifier_last_loop_timestamp_seconds=lambda: 1000.0,
+        recorder_last_loop_timestamp_seconds=lambda: 1001.0,
+        roots_lost=lambda: 0,
     )
     assert math.isnan(value(registry, "kernel_queue_bytes", watch_group="uploads"))
     assert value(registry, "capture_queue_bytes", watch_group="uploads") == 4096

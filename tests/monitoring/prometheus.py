@@ -1,0 +1,124 @@
+"""A real Prometheus: Debian's, on loopback, with a directory of its own."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+from urllib.parse import urlencode
+
+import pytest
+
+from tests.brokers.ports import free_port
+from tests.monitoring.rules import PREFIX
+from tests.waiting import eventually
+
+START_SECONDS = 60.0
+
+
+def program(name: str) -> str:
+    """Path of ``prometheus`` or ``promtool``; skips where a developer has none, fails in CI."""
+    found = shutil.which(name)
+    if found is None:
+        reason = f"{name} (Debian: prometheus) is not installed"
+        if os.environ.get("CI"):
+            pytest.fail(reason)
+        pytest.skip(reason)
+    return found
+
+
+class Prometheus:
+    """
+    Scrapes and evaluates every second. For a `with` statement.
+
+    Args:
+        directory: for its files; empty.
+        rules: text of its rules.
+    """
+
+    def __init__(self, directory: Path, rules: str) -> None:
+        self._directory = directory
+        self._url = f"http://127.0.0.1:{free_port()}"
+        self._targets = directory / "targets.json"
+        self.scrape({})
+        (directory / "rules.yml").write_text(rules)
+        config = {
+            "global": {"scrape_interval": "1s", "scrape_timeout": "1s", "evaluation_interval": "1s"},
+            "rule_files": ["rules.yml"],
+            "scrape_configs": [
+                {"job_name": "inotify-bridge", "file_sd_configs": [{"files": ["targets.json"]}]}
+            ],
+        }
+        (directory / "prometheus.yml").write_text(json.dumps(config))  # JSON is YAML
+
+    def scrape(self, targets: Mapping[str, str]) -> None:
+        """From now on scrape these: name of the instance to ``HOST:PORT``."""
+        listed = [{"targets": [address], "labels": {"instance": name}} for name, address in targets.items()]
+        new = self._targets.with_suffix(".new")
+        new.write_text(json.dumps(listed))
+        new.replace(self._targets)
+
+    def firing(self) -> set[tuple[str, frozenset[tuple[str, str]]]]:
+        """Every alert that fires now: its name without the project's, its labels without the severity."""
+        return {
+            (
+                alert["labels"]["alertname"].removeprefix(PREFIX),
+                frozenset(one for one in alert["labels"].items() if one[0] not in ("alertname", "severity")),
+            )
+            for alert in self._ask("alerts")["alerts"]
+            if alert["state"] == "firing"
+        }
+
+    def query(self, expr: str) -> list[Any]:
+        """What an expression gives now."""
+        result: list[Any] = self._ask("query?" + urlencode({"query": expr}))["result"]
+        return result
+
+    def _ask(self, what: str) -> Any:
+        with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:
+            return json.load(answer)["data"]
+
+    def _ready(self) -> bool:
+        assert self._process.poll() is None, self._log.read_text()
+        try:
+            self._ask("alerts")
+        except OSError:
+            return False
+        return True
+
+    def __enter__(self) -> Self:
+        self._log = self._directory / "log"
+        with self._log.open("wb") as log:
+            self._process = subprocess.Popen(
+                [
+                    program("prometheus"),
+                    f"--config.file={self._directory}/prometheus.yml",
+                    f"--storage.tsdb.path={self._directory}/data",
+                    f"--web.listen-address={self._url.removeprefix('http://')}",
+                ],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+        try:
+            eventually(self._ready, within=START_SECONDS, what="Prometheus answers", poll=0.1)
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill it: nothing of it is needed any more."""
+        self._process.kill()
+        self._process.wait()
