@@ -108,16 +108,15 @@ def _now() -> list[AnyPanel]:
             sparkline=True,
         ),
         figure(
-            "Restarts after a failure",
+            "Roots lost",
             about(
-                "How often threads of the group died and were restarted in the time shown. After three the "
-                "group is given up.",
-                "report it, with the traceback in the log.",
-                runbook="GroupRestarted",
-                operations="Messages of the log",
+                "Roots that are gone, replaced or not to be read. Nothing of them is published as deleted.",
+                "mount the volume, or make the directory; it is looked for every 2 s.",
+                runbook="RootLost",
+                operations="A root is lost",
             ),
             "short",
-            f"ceil(sum({rise(GROUP, 'group_restarts_total')}))",
+            f"sum({of(GROUP, 'roots_lost')})",
             [(1, BAD)],
         ),
     ]
@@ -207,6 +206,18 @@ def _kernel() -> list[AnyPanel]:
             Query(f"sum {_BY} ({rate(GROUP, 'kernel_read_bytes_total')})", _GROUP),
         ),
         graph(
+            "Restarts after a failure",
+            about(
+                "How often threads of the group died and were restarted. After three the group is given up.",
+                "report it, with the traceback in the log.",
+                runbook="GroupRestarted",
+                operations="Messages of the log",
+            ),
+            "short",
+            Query(f"sum {_BY} ({rises(GROUP, 'group_restarts_total')})", _GROUP),
+            bars=True,
+        ),
+        graph(
             "CPU of the threads",
             about(
                 "Cores that the notifier and the recorder use: 100 % is one. They share one core with all "
@@ -217,7 +228,7 @@ def _kernel() -> list[AnyPanel]:
             "percentunit",
             Query(f"sum {_BY} ({rate(GROUP, 'notifier_cpu_seconds_total')})", f"{_GROUP} notifier"),
             Query(f"sum {_BY} ({rate(GROUP, 'recorder_cpu_seconds_total')})", f"{_GROUP} recorder"),
-            width=16,
+            width=8,
         ),
     ]
 
