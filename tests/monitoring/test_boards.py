@@ -125,6 +125,24 @@ def test_a_number_has_a_verdict(panel: Panel) -> None:
         assert [step["value"] for step in steps[1:]] == sorted(step["value"] for step in steps[1:])
 
 
+def test_the_table_of_groups() -> None:
+    """Every query is a column with a title, a unit and a place, and settings are for columns."""
+    (table,) = [panel.definition for panel in panels("overview") if panel.definition["type"] == "table"]
+    (merge, organize) = table["transformations"]
+    assert (merge["id"], organize["id"]) == ("merge", "organize")
+    titles = {f"Value #{target['refId']}": target["legendFormat"] for target in table["targets"]}
+    labels = {"instance": "Instance", "watch_group": "Watch group"}
+    assert organize["options"]["renameByName"] == labels | titles
+    assert organize["options"]["indexByName"].keys() == labels.keys() | titles.keys()
+    settings = {
+        override["matcher"]["options"]: {one["id"] for one in override["properties"]}
+        for override in table["fieldConfig"]["overrides"]
+    }
+    assert settings.keys() == {*titles.values(), "Watch group"}
+    assert all("unit" in settings[title] for title in titles.values())
+    assert settings["Watch group"] == {"links"}
+
+
 @pytest.mark.parametrize("panel", PANELS)
 def test_queries_follow_the_variables(panel: Panel) -> None:
     """Every series of a query is matched by job and instance, and those of groups and sinks by these."""
