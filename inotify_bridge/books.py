@@ -115,6 +115,7 @@ class Books:
         self._proved = False
         self._told_full_at = self._told_room_at = float("-inf")
         self._volumes: Mapping[bytes, Volume] = store.volumes()
+        metrics.outbox_blocked(self.blocked)  # those before these may have ended when it was full
 
     # -- from any thread
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 import subprocess
 from functools import cache
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +13,12 @@ import yaml
 from inotify_bridge.metrics import CATALOGUE
 from tests.agent.embedded import Embedded
 from tests.agent.trees import Trees
+from tests.monitoring.following import RUNBOOK
 from tests.monitoring.prometheus import program
 from tests.monitoring.rules import ALERTS, MONITORING, PREFIX, Alert, alerts, quickened, rules
 from tests.waiting import eventually
 
 TESTS = MONITORING / "alerts_test.yml"
-RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 NOT_OURS = {"up", "process_start_time_seconds"}
 PARTS = ["Means", "Look", "Do"]
 

@@ -9,7 +9,7 @@ import sqlite3
 import subprocess
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -19,6 +19,7 @@ import pytest
 from tests.agent.process import AgentProcess
 from tests.brokers.ports import free_port
 from tests.cli.program import run
+from tests.monitoring.following import follow
 from tests.kernel.namespaces import Mounts, with_watches
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.rules import ALERTS, alerts, quickened
@@ -60,7 +61,7 @@ EXPECTED: dict[str, list[tuple[str, dict[str, str]]]] = {
     ],
     "behind": [
         ("SinkDisconnected", {"watch_group": "full", "sink": "away"}),
-        ("SinkInsecure", {"sink": "away"}),
+        ("SinkInsecure", {"sink": "loose"}),
         ("OutboxBlocked", {"watch_group": "full", "sink": "away"}),
         ("OutboxFillingUp", {"watch_group": "full"}),
         ("DeliveryLagging", {"watch_group": "late", "sink": "frozen"}),
@@ -97,9 +98,7 @@ class Scene:
 
     def root(self, group: str) -> Path:
         """What a group watches."""
-        path = self._trees / group
-        path.mkdir(exist_ok=True)
-        return path
+        return self._trees / group
 
     def directory(self, name: str) -> Path:
         """Of an agent."""
@@ -117,6 +116,8 @@ class Scene:
     ) -> AgentProcess:
         """The one that is scraped under this name; not started."""
         directory = self.directory(name)
+        for group in groups:
+            self.root(group).mkdir(exist_ok=True)
         (directory / "token").write_text(TOKEN)
         file = {"name": "file", "type": "jsonl", "path": os.fspath(directory / "out.jsonl")}
         made = AgentProcess(
@@ -144,6 +145,19 @@ class Scene:
         ended = run(*arguments, *where, "--token-file", os.fspath(self.directory(name) / "token"))
         assert ended.code == 0, ended.err
         return ended.out
+
+    def follow(self, agent: AgentProcess, name: str, *groups: str, prefix: Sequence[str] = ()) -> None:
+        """Run what the runbook says about an agent, for these groups, and compare what it prints."""
+        follow(
+            [f"{name} {group}" for group in groups],
+            lambda group: {
+                "http://127.0.0.1:10477": f"http://{self._targets[name]}",
+                "/etc/inotify-bridge/config.yaml": os.fspath(agent.file),
+                "/srv/uploads": os.fspath(self.root(group)),
+            },
+            prefix,
+            INOTIFY_BRIDGE_CONFIG=os.fspath(agent.file),
+        )
 
     def scraped(self, name: str) -> None:
         """Wait until the present life of an agent was scraped: counters that rise from now on have risen."""
@@ -243,9 +257,12 @@ def test_faults(scene: Scene, tmp_path: Path) -> None:
     eventually(lambda: agent.metric("parked_events", watch_group="drops") == 3, what="three are parked")
     scene.scraped("faults")
     scene.command("faults", "parked", "drop", "drops")
+    scene.fire("faults", *(alert for alert, _ in EXPECTED["faults"] if alert != "ConfigReloadFailed"))
+    scene.follow(agent, "faults", "dies", "stuck-notifier", "stuck-recorder", "lost", "parks")
     agent.file.write_text("watch_groups: [")
     agent.signal(signal.SIGHUP)
-    scene.fire("faults")
+    scene.fire("faults", "ConfigReloadFailed")
+    scene.follow(agent, "faults", "misspelt")
 
 
 def test_busy(scene: Scene) -> None:
@@ -273,6 +290,7 @@ def test_busy(scene: Scene) -> None:
             what=f"overflow {number}",
         )
     scene.fire("busy", "KernelQueueOverflow", "KernelQueueOverflowsOften", "NotConsistent", "LogBytesLost")
+    scene.follow(agent, "busy", "overflows")
     sparse = scene.root("grows") / "zeros.log"
     sparse.touch()
     with _growing(sparse):
@@ -281,11 +299,22 @@ def test_busy(scene: Scene) -> None:
 
 def test_behind(scene: Scene) -> None:
     """Sinks that have been away or silent for ten minutes; databases that are damaged or gone at a start."""
-    away = f"amqps://guest:guest@127.0.0.1:{free_port()}"
+    away = f"127.0.0.1:{free_port()}"
     agent = scene.agent(
         "behind",
-        {"full": {"sinks": ["away"]}, "late": {"sinks": ["frozen"]}, "damaged": {}, "removed": {}},
-        {"name": "away", "type": "rabbitmq", "url": away, "tls": {"insecure": True}},
+        {
+            "full": {"sinks": ["away"]},
+            "late": {"sinks": ["frozen"]},
+            "damaged": {},
+            "removed": {"sinks": ["file", "loose"]},
+        },
+        {"name": "away", "type": "rabbitmq", "url": f"amqp://guest:guest@{away}"},
+        {
+            "name": "loose",
+            "type": "rabbitmq",
+            "url": f"amqps://guest:guest@{away}",
+            "tls": {"insecure": True},
+        },
         {"name": "frozen", "type": "memory", "broker": "frozen"},
         max_bytes="1MiB",
     ).start()
@@ -304,20 +333,26 @@ def test_behind(scene: Scene) -> None:
     (state / "damaged.db").write_bytes(b"no database" * 1000)
     agent.start(ready=False)
     scene.fire("behind")
+    scene.follow(agent, "behind", "full", "late")
+    agent.file.write_text(agent.file.read_text().replace("1MiB", "64MiB"))
+    agent.signal(signal.SIGHUP)
+    eventually(lambda: agent.metric("outbox_blocked") == 0, within=FIRE_SECONDS, what="room in the journal")
 
 
 @pytest.mark.namespaces
 def test_limits(scene: Scene, mounts: Mounts) -> None:
     """A state directory on a full disk, and more directories than watches."""
+    agent = scene.agent("limits", {"disk": {}, "many": {"poll_interval": "1s"}})
     for number in range(3 * WATCHES):
         (scene.root("many") / f"d{number}").mkdir()
-    agent = scene.agent("limits", {"disk": {}, "many": {"poll_interval": "1s"}})
     disk = SmallDisk(mounts, scene.directory("limits") / "state", 24)
     agent.prefix = [*mounts.prefix, *with_watches(WATCHES)]
     agent.start()
     disk.fill()
     scene.files("disk", "unrecorded", 4000)
     scene.fire("limits")
+    inside = ["nsenter", f"--target={agent.pid}", "--user", "--preserve-credentials"]
+    scene.follow(agent, "limits", "disk", "many", prefix=[*mounts.prefix, *inside])
 
 
 def test_restarts(scene: Scene) -> None:
@@ -337,6 +372,7 @@ def test_restarts(scene: Scene) -> None:
     scene.fire("restarts", "AgentRestarting")
     agent.kill()
     scene.fire("restarts", "AgentDown")
+    scene.follow(agent, "restarts", "plain")
 
 
 def _overflow(root: Path) -> None:
