@@ -224,7 +224,7 @@ def _events() -> list[AnyPanel]:
             "Time from the disk to the broker",
             about(
                 "How long events take from the notifier's read to the confirmation, over all groups and "
-                "sinks. No line: nothing was confirmed.",
+                "sinks. Rough between one minute and five. No line: nothing was confirmed.",
                 "if it rises for all sinks the machine is busy or its disk is slow; if for one, it is that "
                 "broker.",
                 runbook="DeliveryLagging",
