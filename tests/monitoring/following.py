@@ -7,23 +7,34 @@ import subprocess
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
+import pytest
+
 from tests.documents import Block, blocks, commands, environment, matches
+from tests.waiting import eventually
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
+
+SHOWN_SECONDS = 30.0
+"""What a status says of a sink that is silent takes some seconds to be said."""
 
 _GROUP, _SINK = "uploads", "orders"
 
 
 def places() -> list[str]:
-    """``AGENT GROUP SINK`` of every block of commands: where the tests run it."""
-    return [block.note.removeprefix("at ") for block in _blocks()]
+    """``AGENT GROUP`` of every block of commands: where it is run."""
+    return [" ".join(block.note.split()[1:3]) for block in _blocks()]
+
+
+def queries() -> list[str]:
+    """The blocks of PromQL."""
+    return [block.text for block in blocks(RUNBOOK.read_text()) if block.language == "promql"]
 
 
 def follow(
     where: Iterable[str], here: Callable[[str], Mapping[str, str]], prefix: Sequence[str], **environ: str
 ) -> None:
     """
-    Run the runbook's blocks of commands for some places, and compare what they print with what it shows.
+    Run the runbook's blocks of commands for some places, until they print what it shows.
 
     Args:
         where: ``AGENT GROUP``.
@@ -37,8 +48,8 @@ def follow(
             _, _, group, sink = block.note.split()
             names = {**here(group), _GROUP: group, _SINK: sink}
             for command in commands(block):
-                said = _said(_named(command.line, names), prefix, environ)
-                _compare(said, [_named(line, names) for line in command.printed])
+                expected = [_named(line, names) for line in command.printed]
+                _run(_named(command.line, names), expected, prefix, environ)
 
 
 def _blocks() -> list[Block]:
@@ -50,6 +61,19 @@ def _named(text: str, names: Mapping[str, str]) -> str:
     for documented, real in names.items():
         text = text.replace(documented, real)
     return text
+
+
+def _run(line: str, expected: list[str], prefix: Sequence[str], environ: Mapping[str, str]) -> None:
+    said: list[str] = []
+
+    def shown() -> bool:
+        said[:] = _said(line, prefix, environ)
+        return _shown(said, expected)
+
+    try:
+        eventually(shown, within=SHOWN_SECONDS, poll=0.5)
+    except AssertionError:
+        pytest.fail(f"{line} does not print {expected} but:\n" + "\n".join(said))
 
 
 def _said(line: str, prefix: Sequence[str], environ: Mapping[str, str]) -> list[str]:
@@ -66,7 +90,7 @@ def _said(line: str, prefix: Sequence[str], environ: Mapping[str, str]) -> list[
     return done.stdout.splitlines()
 
 
-def _compare(said: list[str], expected: list[str]) -> None:
+def _shown(said: list[str], expected: list[str]) -> bool:
     """A line that is ``…`` alone stands for any lines; what comes after the last one is not compared."""
     at, skip = 0, False
     for line in expected:
@@ -74,6 +98,7 @@ def _compare(said: list[str], expected: list[str]) -> None:
             skip = True
             continue
         rest = range(at, len(said) if skip else min(at + 1, len(said)))
-        at = next((place + 1 for place in rest if matches(said[place], line)), 0)
-        assert at, f"no {line!r} in:\n" + "\n".join(said)
-        skip = False
+        at, skip = next((place + 1 for place in rest if matches(said[place], line)), 0), False
+        if not at:
+            return False
+    return True

@@ -19,8 +19,8 @@ import pytest
 from tests.agent.process import AgentProcess
 from tests.brokers.ports import free_port
 from tests.cli.program import run
-from tests.monitoring.following import follow
 from tests.kernel.namespaces import Mounts, with_watches
+from tests.monitoring.following import follow, places, queries
 from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.rules import ALERTS, alerts, quickened
 from tests.operator.asking import TOKEN
@@ -34,6 +34,16 @@ WATCHES = 20
 OVERFLOWS = 6
 GROWTH = 1 << 30
 FIRE_SECONDS = 90.0
+
+# The groups of each agent at which the runbook's commands are run.
+FOLLOWED = {
+    "faults": ("dies", "stuck-notifier", "stuck-recorder", "lost", "parks"),
+    "reload": ("misspelt",),
+    "busy": ("overflows",),
+    "behind": ("full", "late"),
+    "limits": ("disk", "many"),
+    "restarts": ("plain",),
+}
 
 Fired: TypeAlias = tuple[str, frozenset[tuple[str, str]]]
 """An alert with its labels."""
@@ -146,10 +156,10 @@ class Scene:
         assert ended.code == 0, ended.err
         return ended.out
 
-    def follow(self, agent: AgentProcess, name: str, *groups: str, prefix: Sequence[str] = ()) -> None:
-        """Run what the runbook says about an agent, for these groups, and compare what it prints."""
+    def follow(self, agent: AgentProcess, name: str, moment: str = "", prefix: Sequence[str] = ()) -> None:
+        """Run the runbook's commands for an agent, or for a moment of it, and compare what they print."""
         follow(
-            [f"{name} {group}" for group in groups],
+            [f"{moment or name} {group}" for group in FOLLOWED[moment or name]],
             lambda group: {
                 "http://127.0.0.1:10477": f"http://{self._targets[name]}",
                 "/etc/inotify-bridge/config.yaml": os.fspath(agent.file),
@@ -221,6 +231,11 @@ def test_every_alert_is_caused_here() -> None:
     assert {alert for found in EXPECTED.values() for alert, _ in found} == {alert.name for alert in alerts()}
 
 
+def test_every_command_of_the_runbook_is_run_here() -> None:
+    """No block of commands is left out."""
+    assert set(places()) == {f"{name} {group}" for name, groups in FOLLOWED.items() for group in groups}
+
+
 def test_no_agent(scene: Scene) -> None:
     """Where none has ever answered."""
     scene.fire("")
@@ -258,11 +273,11 @@ def test_faults(scene: Scene, tmp_path: Path) -> None:
     scene.scraped("faults")
     scene.command("faults", "parked", "drop", "drops")
     scene.fire("faults", *(alert for alert, _ in EXPECTED["faults"] if alert != "ConfigReloadFailed"))
-    scene.follow(agent, "faults", "dies", "stuck-notifier", "stuck-recorder", "lost", "parks")
+    scene.follow(agent, "faults")
     agent.file.write_text("watch_groups: [")
     agent.signal(signal.SIGHUP)
     scene.fire("faults", "ConfigReloadFailed")
-    scene.follow(agent, "faults", "misspelt")
+    scene.follow(agent, "faults", "reload")
 
 
 def test_busy(scene: Scene) -> None:
@@ -290,7 +305,7 @@ def test_busy(scene: Scene) -> None:
             what=f"overflow {number}",
         )
     scene.fire("busy", "KernelQueueOverflow", "KernelQueueOverflowsOften", "NotConsistent", "LogBytesLost")
-    scene.follow(agent, "busy", "overflows")
+    scene.follow(agent, "busy")
     sparse = scene.root("grows") / "zeros.log"
     sparse.touch()
     with _growing(sparse):
@@ -333,7 +348,8 @@ def test_behind(scene: Scene) -> None:
     (state / "damaged.db").write_bytes(b"no database" * 1000)
     agent.start(ready=False)
     scene.fire("behind")
-    scene.follow(agent, "behind", "full", "late")
+    scene.follow(agent, "behind")
+    assert all(scene.prometheus.query(query) for query in queries())
     agent.file.write_text(agent.file.read_text().replace("1MiB", "64MiB"))
     agent.signal(signal.SIGHUP)
     eventually(lambda: agent.metric("outbox_blocked") == 0, within=FIRE_SECONDS, what="room in the journal")
@@ -352,7 +368,7 @@ def test_limits(scene: Scene, mounts: Mounts) -> None:
     scene.files("disk", "unrecorded", 4000)
     scene.fire("limits")
     inside = ["nsenter", f"--target={agent.pid}", "--user", "--preserve-credentials"]
-    scene.follow(agent, "limits", "disk", "many", prefix=[*mounts.prefix, *inside])
+    scene.follow(agent, "limits", prefix=[*mounts.prefix, *inside])
 
 
 def test_restarts(scene: Scene) -> None:
@@ -372,7 +388,7 @@ def test_restarts(scene: Scene) -> None:
     scene.fire("restarts", "AgentRestarting")
     agent.kill()
     scene.fire("restarts", "AgentDown")
-    scene.follow(agent, "restarts", "plain")
+    scene.follow(agent, "restarts")
 
 
 def _overflow(root: Path) -> None:
