@@ -189,8 +189,8 @@ def _delay() -> list[AnyPanel]:
         graph(
             "From the disk to the confirmation",
             about(
-                "How long events take from the notifier's read to the confirmation. Rough between one minute "
-                "and five. No line: nothing was confirmed.",
+                "How long events take from the notifier's read to the confirmation. Rough between one "
+                "minute and five. No line: nothing was confirmed.",
                 "compare with the graph beside it: what is more was waited here, for the sink or for the "
                 "disk.",
                 runbook="DeliveryLagging",

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import dashboard
 from monitoring.boards import logs
 from monitoring.boards.frame import INSTANCE, JOB, WATCH_GROUP, AnyPanel, Section, frame
 from monitoring.boards.panels import BAD, GOOD, LOOK, PLAIN, Query, about, figure, graph
-from monitoring.boards.series import GROUP, of, rate, rise, rises, seen
+from monitoring.boards.series import GROUP, apart, of, rate, rise, rises, seen
 
 UID: Final = "inotify-bridge-watch-group"
 
@@ -38,10 +38,6 @@ def board() -> dashboard.Dashboard:
 
 
 def _now() -> list[AnyPanel]:
-    standstill = " or ".join(
-        f"time() - {of(GROUP, f'{thread}_last_loop_timestamp_seconds')}"
-        for thread in ("notifier", "recorder")
-    )
     return [
         figure(
             "In step with the disk",
@@ -59,14 +55,14 @@ def _now() -> list[AnyPanel]:
         figure(
             "Longest standstill",
             about(
-                "For how long the notifier or the recorder of the group has not turned. Above a minute it "
-                "sees or records nothing.",
+                "For how long the notifier or the recorder has not turned while the other did. Above a "
+                "minute the group sees or records nothing.",
                 "restart the agent, and report it with its log.",
                 runbook="NotifierStalled",
                 operations="Probes",
             ),
             "s",
-            f"max({standstill})",
+            f"max(abs({apart(GROUP)}))",
             [(20, LOOK), (60, BAD)],
         ),
         figure(
