@@ -92,6 +92,7 @@ class Follower:
 
     def moved(self, source: bytes, path: bytes) -> None:
         """See `capture.following.Follower`."""
+        self.gone(path)
         for generation in [*self._register.below(source), self._register.by_path.get(source)]:
             if generation is not None:
                 self._register.place(generation, path + generation.path[len(source) :])

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import dashboard
 from monitoring.boards import groups_table
 from monitoring.boards.frame import INSTANCE, JOB, AnyPanel, Section, frame
 from monitoring.boards.panels import BAD, LOOK, PLAIN, Query, about, figure, graph
-from monitoring.boards.series import AGENT, of, process, quantile, rate, rise, seen
+from monitoring.boards.series import AGENT, apart, of, process, quantile, rate, rise, seen
 
 UID: Final = "inotify-bridge-overview"
 
@@ -36,10 +36,6 @@ def board() -> dashboard.Dashboard:
 
 def _verdicts() -> list[AnyPanel]:
     silent = f"(1 - up{{{AGENT}}}) and on (job, instance) last_over_time({of(AGENT, 'build_info')}[1d])"
-    stalled = " + ".join(
-        f"sum(time() - {of(AGENT, f'{thread}_last_loop_timestamp_seconds')} > bool 60)"
-        for thread in ("notifier", "recorder")
-    )
     return [
         figure(
             "Agents that answer",
@@ -118,14 +114,14 @@ def _verdicts() -> list[AnyPanel]:
         figure(
             "Threads that stand still",
             about(
-                "Notifiers and recorders that have not turned for a minute: their group sees or records "
-                "nothing.",
+                "Notifiers and recorders that have not turned for a minute while the other of their group "
+                "did: the group sees or records nothing.",
                 "restart the agent, and report it with its log.",
                 runbook="NotifierStalled",
                 operations="Probes",
             ),
             "short",
-            stalled,
+            f"sum(abs({apart(AGENT)}) > bool 60)",
             [(1, BAD)],
         ),
         figure(
@@ -224,7 +220,7 @@ def _events() -> list[AnyPanel]:
             "Time from the disk to the broker",
             about(
                 "How long events take from the notifier's read to the confirmation, over all groups and "
-                "sinks. No line: nothing was confirmed.",
+                "sinks. Rough between one minute and five. No line: nothing was confirmed.",
                 "if it rises for all sinks the machine is busy or its disk is slow; if for one, it is that "
                 "broker.",
                 runbook="DeliveryLagging",

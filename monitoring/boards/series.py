@@ -45,3 +45,15 @@ def seen(query: str, by: str, scope: str, counter: str) -> str:
 def process(query: str) -> str:
     """The query about metrics of any process, less those that are no agent."""
     return f"{query} and on (job, instance) {of(AGENT, 'build_info')}"
+
+
+def apart(scope: str) -> str:
+    """
+    Seconds between the last turns of a group's recorder and its notifier.
+
+    By the agent's own clock: neither a late scrape nor a wrong clock makes a thread look as if it hung.
+    """
+    recorder, notifier = (
+        of(scope, f"{thread}_last_loop_timestamp_seconds") for thread in ("recorder", "notifier")
+    )
+    return f"{recorder} - {notifier}"

@@ -64,7 +64,7 @@ def _now() -> list[AnyPanel]:
             "99 % delivered within",
             about(
                 "From the notifier's read to the confirmation, of what was confirmed in the time shown. "
-                "Above 300 s it says 300.",
+                "Between one minute and five it is rough, and beyond it says five.",
                 "compare with the time that a confirmation takes, below: what is more was waited here.",
                 runbook="DeliveryLagging",
             ),
@@ -189,8 +189,8 @@ def _delay() -> list[AnyPanel]:
         graph(
             "From the disk to the confirmation",
             about(
-                "How long events take from the notifier's read to the confirmation. No line: nothing was "
-                "confirmed.",
+                "How long events take from the notifier's read to the confirmation. Rough between one "
+                "minute and five. No line: nothing was confirmed.",
                 "compare with the graph beside it: what is more was waited here, for the sink or for the "
                 "disk.",
                 runbook="DeliveryLagging",

@@ -9,7 +9,7 @@ from grafana_foundation_sdk.builders import dashboard
 from monitoring.boards import logs
 from monitoring.boards.frame import INSTANCE, JOB, WATCH_GROUP, AnyPanel, Section, frame
 from monitoring.boards.panels import BAD, GOOD, LOOK, PLAIN, Query, about, figure, graph
-from monitoring.boards.series import GROUP, of, rate, rise, rises, seen
+from monitoring.boards.series import GROUP, apart, of, rate, rise, rises, seen
 
 UID: Final = "inotify-bridge-watch-group"
 
@@ -38,10 +38,6 @@ def board() -> dashboard.Dashboard:
 
 
 def _now() -> list[AnyPanel]:
-    standstill = " or ".join(
-        f"time() - {of(GROUP, f'{thread}_last_loop_timestamp_seconds')}"
-        for thread in ("notifier", "recorder")
-    )
     return [
         figure(
             "In step with the disk",
@@ -59,14 +55,14 @@ def _now() -> list[AnyPanel]:
         figure(
             "Longest standstill",
             about(
-                "For how long the notifier or the recorder of the group has not turned. Above a minute it "
-                "sees or records nothing.",
+                "For how long the notifier or the recorder has not turned while the other did. Above a "
+                "minute the group sees or records nothing.",
                 "restart the agent, and report it with its log.",
                 runbook="NotifierStalled",
                 operations="Probes",
             ),
             "s",
-            f"max({standstill})",
+            f"max(abs({apart(GROUP)}))",
             [(20, LOOK), (60, BAD)],
         ),
         figure(
@@ -108,16 +104,15 @@ def _now() -> list[AnyPanel]:
             sparkline=True,
         ),
         figure(
-            "Restarts after a failure",
+            "Roots lost",
             about(
-                "How often threads of the group died and were restarted in the time shown. After three the "
-                "group is given up.",
-                "report it, with the traceback in the log.",
-                runbook="GroupRestarted",
-                operations="Messages of the log",
+                "Roots that are gone, replaced or not to be read. Nothing of them is published as deleted.",
+                "mount the volume, or make the directory; it is looked for every 2 s.",
+                runbook="RootLost",
+                operations="A root is lost",
             ),
             "short",
-            f"ceil(sum({rise(GROUP, 'group_restarts_total')}))",
+            f"sum({of(GROUP, 'roots_lost')})",
             [(1, BAD)],
         ),
     ]
@@ -207,6 +202,18 @@ def _kernel() -> list[AnyPanel]:
             Query(f"sum {_BY} ({rate(GROUP, 'kernel_read_bytes_total')})", _GROUP),
         ),
         graph(
+            "Restarts after a failure",
+            about(
+                "How often threads of the group died and were restarted. After three the group is given up.",
+                "report it, with the traceback in the log.",
+                runbook="GroupRestarted",
+                operations="Messages of the log",
+            ),
+            "short",
+            Query(f"sum {_BY} ({rises(GROUP, 'group_restarts_total')})", _GROUP),
+            bars=True,
+        ),
+        graph(
             "CPU of the threads",
             about(
                 "Cores that the notifier and the recorder use: 100 % is one. They share one core with all "
@@ -217,7 +224,7 @@ def _kernel() -> list[AnyPanel]:
             "percentunit",
             Query(f"sum {_BY} ({rate(GROUP, 'notifier_cpu_seconds_total')})", f"{_GROUP} notifier"),
             Query(f"sum {_BY} ({rate(GROUP, 'recorder_cpu_seconds_total')})", f"{_GROUP} recorder"),
-            width=16,
+            width=8,
         ),
     ]
 

@@ -477,6 +477,27 @@ def test_a_file_without_the_right_to_read(follow: Callable[..., Logs], trees: Tr
     logs.agent.stop()
 
 
+def test_rotated_over_the_same_name(follow: Callable[..., Logs], trees: Trees) -> None:
+    """Of logs that replace each other by rename only those are followed that are there."""
+    logs = follow()
+    logs.agent.patch = "tests.agent.impatience:impatient"
+    start(logs)
+    rotated = trees.root / "app.log.1"
+
+    def is_open() -> bool:
+        descriptors = Path(f"/proc/{logs.agent.pid}/fd").iterdir()
+        return any(os.path.realpath(one) == os.fspath(rotated) for one in descriptors)
+
+    for number in range(4):
+        logs.append("app.log", f"line {number}")
+        eventually(lambda number=number: f"line {number}" in logs.messages(), what="the line")  # type: ignore[misc]
+        (trees.root / "app.log").rename(rotated)
+        logs.comes_after(f"rotation {number}")
+        eventually(lambda: not is_open(), what="nothing more is expected of the old one")
+    eventually(lambda: logs.agent.metric("log_files") <= 2, within=10, what="app.log.1 and fence.log alone")
+    logs.agent.stop()
+
+
 def test_reloaded(follow: Callable[..., Logs], trees: Trees) -> None:
     """What an entry is can be changed while the agent runs: the epoch goes on, and no line is read twice."""
     logs = follow()

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import http
 import json
+import math
 import os
 import shutil
 import subprocess
+import time
+import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
@@ -44,6 +48,7 @@ class Prometheus:
 
     def __init__(self, directory: Path, rules: str) -> None:
         self._directory = directory
+        self._began = time.time()
         self._url = f"http://127.0.0.1:{free_port()}"
         self._targets = directory / "targets.json"
         self.scrape({})
@@ -75,14 +80,45 @@ class Prometheus:
             if alert["state"] == "firing"
         }
 
+    @property
+    def address(self) -> str:
+        """Where it listens, and tells its own metrics: ``HOST:PORT``."""
+        return self._url.removeprefix("http://")
+
+    def values(self, expr: str, *, instant: bool = False) -> list[tuple[dict[str, str], list[float]]]:
+        """Labels and finite values of every series that has any: since the start, or of this moment."""
+        found = (
+            [(one["metric"], [one["value"]]) for one in self.query(expr)] if instant else self._history(expr)
+        )
+        numbers = [(labels, [float(value) for _, value in samples]) for labels, samples in found]
+        finite = [(labels, list(filter(math.isfinite, of_series))) for labels, of_series in numbers]
+        return [(labels, of_series) for labels, of_series in finite if of_series]
+
+    def _history(self, expr: str) -> list[tuple[dict[str, str], list[tuple[float, str]]]]:
+        asked = {"query": expr, "start": self._began, "end": time.time(), "step": 1}
+        return [
+            (one["metric"], one["values"]) for one in self._ask("query_range?" + urlencode(asked))["result"]
+        ]
+
+    def labels(self, series: str, label: str) -> list[str]:
+        """The values of a label of these series."""
+        found: list[str] = self._ask(f"label/{label}/values?" + urlencode({"match[]": series}))
+        return found
+
     def query(self, expr: str) -> list[Any]:
         """What an expression gives now."""
         result: list[Any] = self._ask("query?" + urlencode({"query": expr}))["result"]
         return result
 
     def _ask(self, what: str) -> Any:
-        with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:
-            return json.load(answer)["data"]
+        try:
+            with urllib.request.urlopen(f"{self._url}/api/v1/{what}", timeout=20) as answer:
+                return json.load(answer)["data"]
+        except urllib.error.HTTPError as error:
+            if error.code != http.HTTPStatus.BAD_REQUEST:
+                raise  # it does not answer yet
+            with error:
+                raise AssertionError(f"{what}: {error.read().decode()}") from error
 
     def _ready(self) -> bool:
         assert self._process.poll() is None, self._log.read_text()
@@ -100,7 +136,7 @@ class Prometheus:
                     program("prometheus"),
                     f"--config.file={self._directory}/prometheus.yml",
                     f"--storage.tsdb.path={self._directory}/data",
-                    f"--web.listen-address={self._url.removeprefix('http://')}",
+                    f"--web.listen-address={self.address}",
                 ],
                 stdin=subprocess.DEVNULL,
                 stdout=log,

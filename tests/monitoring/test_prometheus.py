@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -14,8 +13,8 @@ import pytest
 import yaml
 
 from tests.documents import blocks
+from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.reading import NAMES, Panel, expanded, panels, variables
-from tests.monitoring.server import Prometheus
 from tests.monitoring.site import Site
 from tests.waiting import eventually
 
@@ -32,6 +31,7 @@ EVERYTHING = dict.fromkeys(("job", "instance", "watch_group", "sink"), ".+") | T
 QUIET = {
     "Agents that fell silent",
     "Groups out of step",
+    "Roots lost",
     "Threads that stand still",
     "Groups that cannot write",
     "Can write its state",
@@ -57,6 +57,9 @@ EITHER = {
 }
 
 
+INSTANCE = "files-1.example.com:10477"
+
+
 class Monitored(NamedTuple):
     """The agent, and who looks at it."""
 
@@ -66,26 +69,24 @@ class Monitored(NamedTuple):
 
 @pytest.fixture(scope="module")
 def monitored() -> Iterator[Monitored]:
-    """One agent at work with all its trouble, and one Prometheus that scrapes it and itself."""
-    if shutil.which("prometheus") is None:
-        reason = "prometheus (Debian: prometheus) is not installed"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
+    """One agent at work with all its trouble, and one Prometheus that scrapes it, and itself."""
     above = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None
     with tempfile.TemporaryDirectory(prefix="inotify-bridge-", dir=above) as name:
         directory = Path(name)
         site = Site(directory)
-        server = Path(tempfile.mkdtemp(dir=directory))
-        prometheus = Prometheus(server, {"inotify-bridge": site.target}, RULES)
-        try:
-            site.agent.start()
-            prometheus.start()
-            eventually(lambda: prometheus.now('up{job="inotify-bridge"} == 1'), what="a first scrape")
-            site.work()
-            site.trouble()
-            yield Monitored(site, prometheus)
-        finally:
-            prometheus.close()
-            site.agent.kill()
+        (directory / "prometheus").mkdir()
+        with Prometheus(directory / "prometheus", RULES.read_text()) as prometheus:
+            prometheus.scrape({INSTANCE: site.target, "no-agent": prometheus.address})
+            try:
+                site.agent.start()
+                eventually(
+                    lambda: prometheus.query(f'up{{instance="{INSTANCE}"}} == 1'), what="a first scrape"
+                )
+                site.work()
+                site.trouble()
+                yield Monitored(site, prometheus)
+            finally:
+                site.agent.kill()
 
 
 def at_work(monitored: Monitored, missing: Callable[[], list[str]]) -> None:
@@ -115,7 +116,7 @@ def silent(prometheus: Prometheus, name: str, values: Mapping[str, str]) -> list
 def test_no_panel_is_empty(monitored: Monitored, name: str) -> None:
     """Every query of every panel gives a number, whatever is chosen: all of it, or names one by one."""
     at_work(monitored, lambda: silent(monitored.prometheus, name, EVERYTHING))
-    target = re.escape(monitored.site.target).replace("\\", r"\\")  # as Grafana writes it into a string
+    target = re.escape(INSTANCE).replace("\\", r"\\")  # as Grafana writes it into a string
     chosen = {
         "job": "inotify-bridge",
         "instance": target,
@@ -152,8 +153,7 @@ def test_panels_show_agents_alone(monitored: Monitored, name: str) -> None:
         for panel in panels(name)
         for query, instant in panel.queries()
         for labels, _ in monitored.prometheus.values(expanded(query, EVERYTHING), instant=instant)
-        if labels.get("job", "inotify-bridge") != "inotify-bridge"
-        or labels.get("instance", monitored.site.target) != monitored.site.target
+        if labels.get("instance", INSTANCE) != INSTANCE
     ]
     assert found == []
 
@@ -163,7 +163,7 @@ def test_variables_have_values(monitored: Monitored, name: str) -> None:
     """Every variable of a board offers what there is, and nothing else."""
     there = {
         "job": ["inotify-bridge"],
-        "instance": [monitored.site.target],
+        "instance": [INSTANCE],
         "watch_group": ["blind", "files", "logs"],
         "sink": ["away", "journal", "small", "table"],
     }
@@ -180,7 +180,9 @@ def test_rules_record(monitored: Monitored) -> None:
     names = [
         rule["record"] for group in yaml.safe_load(RULES.read_text())["groups"] for rule in group["rules"]
     ]
-    at_work(monitored, lambda: [name for name in names if not monitored.prometheus.now(name)])
+    at_work(
+        monitored, lambda: [name for name in names if not monitored.prometheus.values(name, instant=True)]
+    )
 
 
 def test_queries_of_the_document(monitored: Monitored) -> None:
@@ -192,4 +194,7 @@ def test_queries_of_the_document(monitored: Monitored) -> None:
         for query in block.text.split("\n\n")
     ]
     assert len(queries) > 10
-    at_work(monitored, lambda: [query for query in queries if not monitored.prometheus.now(query)])
+    at_work(
+        monitored,
+        lambda: [query for query in queries if not monitored.prometheus.values(query, instant=True)],
+    )

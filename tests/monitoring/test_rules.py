@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 import yaml
+
+from tests.documents import blocks
+from tests.monitoring.prometheus import program
 
 ROOT = Path(__file__).parents[2]
 MONITORING = ROOT / "monitoring"
@@ -20,23 +21,12 @@ RULES = [
 ]
 
 
-@pytest.fixture
-def promtool() -> str:
-    """The program; CI installs it."""
-    found = shutil.which("promtool")
-    if found is None:
-        reason = "promtool (Debian: prometheus) is not installed"
-        pytest.fail(reason) if os.environ.get("CI") else pytest.skip(reason)
-    assert found is not None
-    return found
-
-
 @pytest.mark.parametrize("arguments", [("check", "recording.yml"), ("test", "recording_test.yml")])
-def test_promtool_is_content(promtool: str, arguments: tuple[str, str]) -> None:
+def test_promtool_is_content(arguments: tuple[str, str]) -> None:
     """promtool finds no mistake in the rules, and their unit tests pass."""
     what, file = arguments
     done = subprocess.run(
-        [promtool, what, "rules", file],
+        [program("promtool"), what, "rules", file],
         cwd=MONITORING,
         capture_output=True,
         text=True,
@@ -68,3 +58,18 @@ def test_the_document_has_every_rule() -> None:
     """The table of docs/monitoring.md lists every recorded series, and no other."""
     text = (ROOT / "docs" / "monitoring.md").read_text()
     assert re.findall(r"^\| `(\w+:\w+:\w+)` \|", text, re.MULTILINE) == [rule["record"] for rule in RULES]
+
+
+def test_the_configuration_of_the_document(tmp_path: Path) -> None:
+    """What docs/monitoring.md shows of prometheus.yml is a configuration, and names files that there are."""
+    text = (ROOT / "docs" / "monitoring.md").read_text()
+    (shown,) = [block.text for block in blocks(text) if block.text.startswith("# prometheus.yml\n")]
+    file = tmp_path / "prometheus.yml"
+    file.write_text(shown)
+    subprocess.run(
+        [program("promtool"), "check", "config", "--syntax-only", file],
+        capture_output=True,
+        timeout=60,
+        check=True,
+    )
+    assert "recording.yml" in yaml.safe_load(shown)["rule_files"]
