@@ -267,6 +267,16 @@ def test_the_token_is_a_password(browser: Browser, serve: ServerFactory, view: G
     browser.wait_for("987,654")
 
 
+def test_nothing_is_called_well_that_is_not_known(browser: Browser, server: WebServer) -> None:
+    """When there is no answer any more the page does not go on to say that there are no problems."""
+    browser.open(server.url)
+    assert "No problems" in browser.text
+    server.stop()
+    browser.wait_for("The agent does not answer since ")
+    assert "No problems" not in browser.text
+    assert "uploads" in browser.text
+
+
 def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, scratch: Path) -> None:
     """
     With a real agent: a sink that is away is shown with what to do; when the agent has ended the page says
