@@ -150,8 +150,8 @@ def _sink(group: Group, name: str, relay: RelayStatus) -> Iterator[Finding]:
         yield Finding(
             title,
             f"sink {name}: {said}",
-            "what is not confirmed waits in the journal, and it is tried again by itself; "
-            f"`inotify-bridge test-sink {name} -c FILE` tries one message, step by step",
+            f"`inotify-bridge test-sink {name} -c FILE` tries one message, step by step; what is not "
+            "confirmed waits in the journal, and is sent by itself when the sink takes it",
             "A sink is unavailable",
         )
     if count := group.recorder.desk.parked_count.get(name, 0):

@@ -32,7 +32,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "test-sink": ("test_sink", "Connect a configured sink and publish one probe message."),
     "doctor": ("doctor", "Check this machine: limits, permissions, file systems, state directory, clock."),
     "status": ("status", "Print the figures of a running agent: its groups, their sinks and what is wrong."),
-    "top": ("top", "Show the figures of a running agent, and how fast they change, until Ctrl-C."),
+    "top": ("top", "Show the figures of a running agent, and how fast they change, until q or Ctrl-C."),
     "tap": ("tap", "Print the events of a running agent as they are recorded."),
     "resync": ("resync", "Have a group compared with what was published, or begin it anew."),
     "replay": ("replay", "Have a group's events sent again."),

@@ -83,8 +83,8 @@
   }
 
   async function ask() {
-    // Not "/" alone: where the address has user and password in it, fetch refuses what is relative to it.
-    const answer = await fetch(`${location.origin}/`, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
+    // Nothing relative: where the address has user and password in it, fetch refuses that.
+    const answer = await fetch(location.origin + location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.status === 401 || answer.status === 403) throw new Error("it wants its token, load the page anew");
     if (!answer.ok) throw new Error(`it says ${answer.status}`);
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");

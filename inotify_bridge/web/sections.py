@@ -183,14 +183,28 @@ def _sink_state(sink: SinkStatus) -> Html:
 # -- coverage
 
 _ROOTS: Final = (Column("Root", "name"), Column("State"))
+_WHY: Final = {
+    "ENOSPC": "this user has no watch left",
+    "EACCES": "the agent may not read it",
+    "ENOMEM": "the kernel has no memory left",
+    "EMFILE": "the process has no descriptor left",
+    "ENOTSUP": "a file system whose changes the kernel does not see",
+    "EEXIST": "the same directory is watched elsewhere in the tree",
+    "ELOOP": "it is mounted below itself",
+}
 _UNCOVERED: Final = (Column("Directory", "name"), Column("Why", "name"))
 
 
 def _coverage(group: GroupStatus) -> Html:
-    rows = [(name(place["path"] or "."), name(place["error"])) for place in group["uncovered"]]
+    places = sorted(group["uncovered"], key=lambda place: place["path"])
+    rows = [(name(place["path"] or "."), _why(place["error"])) for place in places]
     shown = f"Polled directories, {len(rows):,} of {group['uncovered_count']:,}"
     fold = f"polled-{group['name']}" if len(rows) > _UNFOLDED else ""
     return join(table("Coverage", _ROOTS, _roots(group)), table(shown, _UNCOVERED, rows, fold))
+
+
+def _why(error: str) -> Html:
+    return join(name(error), small(_WHY.get(error, "")))
 
 
 def _roots(group: GroupStatus) -> Iterable[Sequence[str]]:

@@ -10,7 +10,7 @@ def duration(seconds: float) -> str:
     for unit, length in (("d", 86400), ("h", 3600), ("min", 60)):
         if seconds >= 2 * length:
             return f"{seconds / length:.1f} {unit}"
-    return f"{1000 * seconds:.0f} ms" if 0 < seconds < 0.1 else f"{seconds:.1f} s"
+    return f"{max(1, round(1000 * seconds))} ms" if 0 < seconds < 0.1 else f"{seconds:.1f} s"
 
 
 def size(count: float) -> str:

@@ -64,7 +64,8 @@ def test_quiet_run(recording: Recording, broker: MemoryBroker, sink: MemorySink)
     assert (watcher.ups, watcher.connections) == ([True], 1)
     assert watcher.flights[-1] == 0
     assert max(watcher.flights) > 0
-    assert relay.status == (True, Position(recording.store.epoch, 5000), 0, "", None, None)
+    status = relay.status._replace(since=None)
+    assert status == (True, Position(recording.store.epoch, 5000), 0, "", None, None, None)
 
 
 def test_idle_relay_wakes(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
@@ -382,6 +383,27 @@ def test_random_failures(recording: Recording, broker: MemoryBroker, sink: Memor
     assert relay.alive
     assert_go_back_n(sequences(broker), 1, 3000)
     assert len(recording.do(lambda store: store.parked())) == 3000 // 411
+
+
+def test_since_when_it_is_connected(recording: Recording, broker: MemoryBroker, sink: MemorySink) -> None:
+    """The status says since when a sink is connected, or is not any more; nothing before the first time."""
+    broker.stop()
+    relay = recording.relay(sink)
+    recording.commit(messages(1))
+    eventually(lambda: relay.status.error)
+    moments = [relay.status.since or 0.0]
+    broker.start()
+    recording.confirmed(1)
+    moments.append(relay.status.since or 0.0)
+    broker.stop()
+    recording.commit(messages(1, 2))
+    eventually(lambda: not relay.status.connected)
+    moments.append(relay.status.since or 0.0)
+    broker.start()
+    recording.confirmed(2)
+    moments.append(relay.status.since or 0.0)
+    assert moments[0] == 0.0
+    assert moments == sorted(set(moments))
 
 
 def test_words_for_a_connection_that_is_lost(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import base64
 import gzip
 import hashlib
@@ -14,6 +15,7 @@ from typing import Any, get_args, get_type_hints, is_typeddict
 import pytest
 from prometheus_client.openmetrics.parser import text_string_to_metric_families as parse_openmetrics
 
+from inotify_bridge import findings
 from inotify_bridge.web.server import WebServer
 from inotify_bridge.web.view import AgentStatus, GroupStatus
 from tests.web.client import ask
@@ -265,6 +267,20 @@ def test_every_key_of_the_status_is_documented() -> None:
     document = (Path(__file__).parents[2] / "docs" / "status.md").read_text()
     names = set(re.findall(r"[a-z_]+", " ".join(re.findall(r"`([^`]*)`", document))))
     assert keys(AgentStatus) - names == set()
+
+
+def test_every_section_that_is_named_is_there() -> None:
+    """What is wrong points to a heading of docs/operations.md, whatever it is."""
+    code = ast.parse(Path(findings.__file__).read_text())
+    made = [
+        node
+        for node in ast.walk(code)
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "Finding"
+    ]
+    named = {last.value for node in made if isinstance(last := node.args[-1], ast.Constant)}
+    document = (Path(__file__).parents[2] / "docs" / "operations.md").read_text()
+    assert len(made) >= 10
+    assert named - set(re.findall("^## (.*)$", document, re.MULTILINE)) == set()
 
 
 def test_the_view_of_the_tests_has_every_key(server: WebServer) -> None:

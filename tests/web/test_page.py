@@ -267,6 +267,16 @@ def test_the_token_is_a_password(browser: Browser, serve: ServerFactory, view: G
     browser.wait_for("987,654")
 
 
+def test_nothing_is_called_well_that_is_not_known(browser: Browser, server: WebServer) -> None:
+    """When there is no answer any more the page does not go on to say that there are no problems."""
+    browser.open(server.url)
+    assert "No problems" in browser.text
+    server.stop()
+    browser.wait_for("The agent does not answer since ")
+    assert "No problems" not in browser.text
+    assert "uploads" in browser.text
+
+
 def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, scratch: Path) -> None:
     """
     With a real agent: a sink that is away is shown with what to do; when the agent has ended the page says
@@ -275,15 +285,27 @@ def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, 
     with socket.create_server(("127.0.0.1", 0)) as closed:
         url = f"amqp://guest:guest@127.0.0.1:{closed.getsockname()[1]}"
     sinks = [{"name": "orders", "type": "rabbitmq", "url": url}]
-    agent = launch(sinks, shutdown_timeout="1s").start()
+    (trees.root / "a.log").write_text("a line\n")
+    lines = {"files": ["*.log"], "start_at": "beginning"}
+    agent = launch(sinks, {"lines": lines}, shutdown_timeout="1s").start()
     trees.files("some", 3)
     address = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", agent.log)[-1]
     browser.open(address)
-    for words in ("Sink orders takes no messages", "Connection refused", "not connected", "file.written"):
+    for words in (
+        "Sink orders takes no messages",
+        "Connection refused",
+        "not connected",
+        "log.entry",
+        "to their ends",
+    ):
         browser.wait_for(words)
     assert "inotify-bridge test-sink orders -c FILE" in browser.text
     section = browser.run("return document.querySelector('#findings p.soft').textContent")
     assert f"## {section.split('“')[1].rstrip('”')}\n" in OPERATIONS.read_text()
+    browser.run(
+        "window.told = []; const said = document.getElementById('said');"
+        "new MutationObserver(() => told.push(said.textContent)).observe(said, {childList: true})"
+    )
     agent.kill()
     browser.wait_for("The agent does not answer since ")
     assert browser.driver.title.startswith("No answer")
@@ -294,4 +316,4 @@ def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, 
     agent.configure({**config, "http": {"listen": address.removeprefix("http://")}})
     agent.start()
     browser.wait_for_no("does not answer")
-    assert "The agent answers again." in browser.run("return document.getElementById('said').textContent")
+    assert any("The agent answers again." in words for words in browser.run("return told"))
