@@ -28,7 +28,9 @@ _SCAN_SECONDS: Final = 2.0  # for the descriptors of other processes
 _QUEUE_EVENTS: Final = 16_384  # the kernel's default
 _SPARE: Final = 1.25  # a tree grows
 _SHOWN: Final = 3
-_OF_CONTAINER: Final = re.compile(r"[0-9a-f]{12}")  # the start of its id: the name that Docker and podman give it
+_OF_CONTAINER: Final = re.compile(
+    r"[0-9a-f]{12}"
+)  # the start of its id: the name that Docker and podman give it
 
 
 class Finding(NamedTuple):

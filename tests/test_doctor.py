@@ -249,7 +249,7 @@ def test_the_name_of_a_container(
 ) -> None:
     """A source that is named after a container, and would change with the next one, is a warning."""
     monkeypatch.setattr("socket.gethostname", lambda: machine)
-    config = configuration(tree).model_copy(update={"events": Events(**events)})
+    config = configuration(tree).model_copy(update={"events": Events.model_validate(events)})
     findings = [found for found in examine(config) if found.subject == "source"]
     assert [(found.status, found.advice.split(",")[0]) for found in findings] == [
         ("warning", "set events.host")

@@ -1,4 +1,4 @@
-"""docker-compose.yml, brought up as it is by the real docker-compose, on free ports and a directory of the test."""
+"""docker-compose.yml, brought up as it is by the real docker-compose, on ports and a folder of the test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The engine and the image, for those who ask for them: INOTIFY_BRIDGE_CONTAINERS=1, `make container-test`."""
+"""The engine and the image, for who asks for them: INOTIFY_BRIDGE_CONTAINERS=1, `make container-test`."""
 
 from __future__ import annotations
 

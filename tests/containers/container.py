@@ -22,7 +22,9 @@ class Container:
         command: in place of the image's own.
     """
 
-    def __init__(self, engine: Engine, image: str, options: Sequence[str], command: Sequence[str] = ()) -> None:
+    def __init__(
+        self, engine: Engine, image: str, options: Sequence[str], command: Sequence[str] = ()
+    ) -> None:
         self._engine = engine
         self.id = engine.docker("run", "--detach", *HARDENED, *options, image, *command)
 

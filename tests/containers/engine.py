@@ -39,8 +39,8 @@ class Engine:
     """
     A ``dockerd`` with its own socket and data, which touches neither the firewall nor the routes.
 
-    Its images outlive it, below the cache directory, so that a second run builds little. Containers reach each
-    other by the networks of compose, and this machine where they have its network; nothing beyond.
+    Its images outlive it, below the cache directory, so that a second run builds little. Containers reach
+    each other by the networks of compose, and this machine where they have its network; nothing beyond.
     """
 
     def __init__(self) -> None:

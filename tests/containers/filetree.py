@@ -7,7 +7,16 @@ import tarfile
 from typing import IO, NamedTuple
 
 # What the engine puts into a container when it makes one.
-_OF_THE_ENGINE = ("dev", "etc/hostname", "etc/hosts", "etc/mtab", "etc/resolv.conf", "proc", "sys", ".dockerenv")
+_OF_THE_ENGINE = (
+    "dev",
+    "etc/hostname",
+    "etc/hosts",
+    "etc/mtab",
+    "etc/resolv.conf",
+    "proc",
+    "sys",
+    ".dockerenv",
+)
 OURS = ("opt/inotify-bridge", "var/lib/inotify-bridge")
 
 
@@ -37,7 +46,7 @@ def digest(found: list[Entry]) -> str:
 
 def _entry(tar: tarfile.TarFile, member: tarfile.TarInfo) -> Entry:
     file = tar.extractfile(member) if member.isreg() else None
-    content = hashlib.file_digest(file, "sha256").hexdigest() if file else member.linkname
+    content = hashlib.sha256(file.read()).hexdigest() if file else member.linkname
     modified = int(member.mtime) if _below(member.name, OURS) else 0
     return Entry(member.name, member.type, member.mode, member.uid, member.gid, modified, content)
 

@@ -45,7 +45,9 @@ def provide(engine: Engine, image: str) -> str:
     except EngineError as refused:
         kind = image.rpartition("/")[2].partition(":")[0]
         if kind not in _KINDS:
-            raise EngineError(f"there is no stand-in for {image}, and it cannot be pulled: {refused}") from None
+            raise EngineError(
+                f"there is no stand-in for {image}, and it cannot be pulled: {refused}"
+            ) from None
         if not engine.has(image):
             _debian(engine)
             _stand_in(engine, kind, image)

@@ -76,7 +76,7 @@ def test_same_sources_same_files(engine: Engine, image: str) -> None:
 
 
 def test_says_what_it_is(engine: Engine, image: str) -> None:
-    """Labels, user, port, command and health check are those that the documentation and the charts rely on."""
+    """Label, user, port, command and health check are those that documentation and charts rely on."""
     config = engine.inspect(image)["Config"]
     assert config["User"] == "10001:10001"
     assert config["Entrypoint"] == ["inotify-bridge"]
@@ -87,7 +87,7 @@ def test_says_what_it_is(engine: Engine, image: str) -> None:
 
 
 def test_nothing_of_it_can_be_written_by_its_user(engine: Engine, image: str) -> None:
-    """Of what the build adds, only the state directory is the user's, and no file can be written by others."""
+    """Of what the build adds, only the state directory is the user's; no file can be written by others."""
     with engine.exported(image) as tree:
         ours = [entry for entry in entries(tree) if entry.path.startswith(OURS)]
     assert [entry.path for entry in ours if entry.owner == 10001] == ["var/lib/inotify-bridge"]
@@ -119,13 +119,15 @@ def test_one_sees_what_another_writes(
     engine: Engine, image: str, volume: str, rabbitmq: RabbitmqBroker, tmp_path: Path
 ) -> None:
     """
-    What one container writes to a shared volume arrives at a real broker by another, which may only read it and
-    has neither root, a capability nor a file system of its own to write to; SIGTERM ends it in order.
+    What one container writes to a shared volume arrives at a real broker by another, which may only read it
+    and has neither root, a capability nor a file system of its own to write to; SIGTERM ends it in order.
     """
     queue = f"q{time.monotonic_ns()}"
     config = {
         "watch_groups": [{"name": "g", "paths": ["/watch"], "sinks": ["orders"]}],
-        "sinks": [{"name": "orders", "type": "rabbitmq", "url": rabbitmq.url, "exchange": queue, "queue": queue}],
+        "sinks": [
+            {"name": "orders", "type": "rabbitmq", "url": rabbitmq.url, "exchange": queue, "queue": queue}
+        ],
         "state": {"dir": STATE},
         "http": {"listen": f"127.0.0.1:{free_port()}", "admin_socket": SOCKET},
         "events": {"host": "test"},
@@ -160,8 +162,12 @@ def received(rabbitmq: RabbitmqBroker, queue: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_sees_volumes_only(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
-    """A path that is on no shared volume is another file in every container: nothing of it is seen."""
+@pytest.mark.parametrize("kind", [(), ("--opt=type=tmpfs", "--opt=device=tmpfs")], ids=["disk", "tmpfs"])
+def test_sees_volumes_only(engine: Engine, image: str, kind: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    A volume on disk or on tmpfs is seen; a path that is on none is another file in each container, and not.
+    """
+    volume = engine.docker("volume", "create", *kind)
     config = stdout_config()
     config["watch_groups"][0]["paths"] = ["/watch", "/var/tmp"]
     with Container(
@@ -176,7 +182,7 @@ def test_sees_volumes_only(engine: Engine, image: str, volume: str, tmp_path: Pa
 
 
 def test_needs_no_volume_of_its_own(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
-    """Without a state directory, and with no place to write to at all, the agent runs: its state is in memory."""
+    """Without a state directory and any place to write to the agent runs: its state is in memory."""
     mounts = [f"--volume={volume}:/watch:ro", *configured(tmp_path / "etc", stdout_config())]
     with Container(engine, image, [NONE, *mounts]) as watcher:
         watcher.becomes("healthy")
@@ -189,7 +195,11 @@ def test_a_new_container_goes_on(engine: Engine, image: str, volume: str, tmp_pa
     """A container that takes over the state volume goes on in the same epoch, where the last one ended."""
     state = engine.docker("volume", "create")
     config = stdout_config(state={"dir": STATE}, events={"host": "test"})
-    mounts = [f"--volume={volume}:/watch:ro", f"--volume={state}:{STATE}", *configured(tmp_path / "etc", config)]
+    mounts = [
+        f"--volume={volume}:/watch:ro",
+        f"--volume={state}:{STATE}",
+        *configured(tmp_path / "etc", config),
+    ]
     sequences = []
     for _ in range(2):
         with Container(engine, image, [NONE, *mounts]) as watcher:
@@ -199,6 +209,23 @@ def test_a_new_container_goes_on(engine: Engine, image: str, volume: str, tmp_pa
     epochs = {sequence.partition("-")[0] for sequence in sequences}
     assert len(epochs) == 1
     assert [int(sequence.partition("-")[2]) for sequence in sequences] == list(range(1, len(sequences) + 1))
+
+
+def test_one_container_for_a_state_volume(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
+    """A second container on the state volume of one that runs ends with 69, and says why."""
+    state = engine.docker("volume", "create")
+    config = stdout_config(state={"dir": STATE}, events={"host": "test"})
+    mounts = [
+        f"--volume={volume}:/watch:ro",
+        f"--volume={state}:{STATE}",
+        *configured(tmp_path / "etc", config),
+    ]
+    with Container(engine, image, [NONE, *mounts]) as first:
+        first.becomes("healthy")
+        with Container(engine, image, [NONE, *mounts]) as second:
+            eventually(lambda: second.state["Status"] == "exited", within=60, what="its end")
+            assert second.state["ExitCode"] == 69
+        assert first.stop() == 0
 
 
 def test_the_health_check_notices(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
@@ -214,7 +241,7 @@ def test_the_health_check_notices(engine: Engine, image: str, volume: str, tmp_p
 
 
 def test_doctor_knows_containers(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
-    """`doctor` finds nothing that fails in a container, and says what is to be set there: a name that stays."""
+    """`doctor` finds nothing that fails in a container, and says what is to be set: a name that stays."""
     config = stdout_config(state={"dir": STATE})
     mounts = [f"--volume={volume}:/watch:ro", f"--volume={STATE}", *configured(tmp_path / "etc", config)]
     run = ("run", "--rm", NONE, *HARDENED, *mounts, image, "doctor", "-c", "/etc/inotify-bridge/config.yaml")
