@@ -15,6 +15,7 @@ from concurrent.futures import Future
 from typing import Final
 
 from inotify_bridge.agent import Agent, Undelivered
+from inotify_bridge.cli.file_watch import FileWatch
 from inotify_bridge.cli.terminal import Terminal
 from inotify_bridge.errors import BridgeError, UnavailableError
 
@@ -39,11 +40,18 @@ class Signals:
     Args:
         reload: called on a thread of its own while the main thread waits; returns why the configuration
             stayed as it was, or None.
+        file: the file whose changes lead to a reload as well, where there is one.
     """
 
-    def __init__(self, agent: Agent, reload: Callable[[], BridgeError | None] | None = None) -> None:
+    def __init__(
+        self,
+        agent: Agent,
+        reload: Callable[[], BridgeError | None] | None = None,
+        file: FileWatch | None = None,
+    ) -> None:
         self._agent = agent
         self._reload = reload
+        self._file = file
         self._stops = 0
         self._by_keyboard = False
         self._ended = False
@@ -108,7 +116,7 @@ class Signals:
         """Serve reloads until a signal, or `wake`, says to stop."""
         while not self._stops and not self._ended:
             if not self._heed():
-                self._sleep()
+                self._sleep(file=self._file)
         with self._requesting:
             self._waited = True
         for asked in self._requests:
@@ -124,11 +132,14 @@ class Signals:
             _log.warning("the terminal has gone: ending")
             return True
         requested = bool(self._requests)
-        if signalled:
+        changed = self._file is not None and self._file.changed()
+        if changed:
+            _log.info("the configuration file has changed")
+        if signalled or changed:
             self._reload_now()
         if requested:
             self._serve()
-        return signalled or requested
+        return signalled or requested or changed
 
     def _has_lost_terminal(self, signalled: bool) -> bool:
         if self._terminal is None:
@@ -205,10 +216,12 @@ class Signals:
             _log.warning("draining %s; %s ends it now", in_words(waiting), again)
         return bool(waiting)
 
-    def _sleep(self, seconds: float | None = None) -> bool:
-        """Until something rings, or the seconds are over. Returns whether it rang."""
+    def _sleep(self, seconds: float | None = None, file: FileWatch | None = None) -> bool:
+        """Until something rings, the file changes, or the seconds are over. Returns whether they were not."""
         poll = select.poll()
         poll.register(self._awake, select.POLLIN)
+        if file is not None:
+            poll.register(file.fd, select.POLLIN)
         if self._terminal is not None:
             self._terminal.watch(poll)
         rung = bool(poll.poll(None if seconds is None else seconds * 1000))

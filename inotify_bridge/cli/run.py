@@ -25,7 +25,13 @@ _log = logging.getLogger("inotify_bridge.agent")
 )
 @config_option
 @click.option("--check", is_flag=True, help="Only validate the configuration.")
-def command(config_file: str, check: bool) -> int:
+@click.option(
+    "--reload-on-change",
+    is_flag=True,
+    envvar="INOTIFY_BRIDGE_RELOAD_ON_CHANGE",
+    help="Reload whenever the configuration file changes, without SIGHUP.",
+)
+def command(config_file: str, check: bool, reload_on_change: bool) -> int:
     """
     Run the agent.
 
@@ -36,20 +42,23 @@ def command(config_file: str, check: bool) -> int:
     from inotify_bridge import config
 
     path = Path(config_file)
-    loaded = config.load(path)
     if check:
+        config.load(path)
         click.echo(f"{path}: ok", err=True)
         return 0
-    return _run(path, loaded)
+    return _run(path, reload_on_change)
 
 
-def _run(path: Path, loaded: object) -> int:
+def _run(path: Path, reload_on_change: bool) -> int:
     from inotify_bridge import config
     from inotify_bridge.agent import Agent
     from inotify_bridge.cli import configure_log
+    from inotify_bridge.cli.file_watch import FileWatch
     from inotify_bridge.cli.process import Signals
 
-    assert isinstance(loaded, config.Config)
+    # Before the file is read: what changes from here on is seen.
+    file = FileWatch(path) if reload_on_change else None
+    loaded = config.load(path)
     configure_log(loaded.log.level, loaded.log.format)
     agent = Agent(loaded, path)
     context = click.get_current_context()
@@ -58,7 +67,7 @@ def _run(path: Path, loaded: object) -> int:
         with context.scope(cleanup=False):  # on a thread of its own: --log-level is in there
             return _reload(agent, path)
 
-    signals = Signals(agent, reload)
+    signals = Signals(agent, reload, file)
     agent.signals.reload_file = signals.request_reload
     agent.given_up = lambda: signals.wake() if agent.taken_over else None
     try:

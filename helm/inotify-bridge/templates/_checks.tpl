@@ -15,7 +15,7 @@
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
 {{- fail "serviceMonitor: needs service.enabled" -}}
 {{- end -}}
-{{- if and .Values.injection.enabled (empty .Values.injection.namespaces) -}}
-{{- fail "injection.namespaces: name the namespaces whose pods may be given a sidecar" -}}
+{{- if and .Values.injection.enabled (semverCompare "<1.36-0" .Capabilities.KubeVersion.Version) -}}
+{{- fail (printf "injection: MutatingAdmissionPolicy needs Kubernetes 1.36, this is %s" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}
 {{- end -}}

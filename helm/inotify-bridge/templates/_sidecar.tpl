@@ -23,6 +23,9 @@ What the chart of an application includes, each with its whole context (`.`):
 {{/* The agent's whole configuration. Addresses, state and identity follow from the pod and are not asked for. */}}
 {{- define "inotify-bridge-sidecar.config" -}}
 {{- $sidecar := index .Values "inotify-bridge-sidecar" -}}
+{{- if not (and $sidecar.config.watch_groups $sidecar.config.sinks) -}}
+{{- fail "config: say what to watch and where to send it: watch_groups and sinks" -}}
+{{- end -}}
 {{- if dig "http" "listen" "" $sidecar.config -}}
 {{- fail "config.http.listen: set `port` instead: the probes ask there" -}}
 {{- end -}}

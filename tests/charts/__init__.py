@@ -1,0 +1,1 @@
+"""The Helm charts: how helm is got, what it makes of the examples, and what must agree with what."""
