@@ -10,6 +10,8 @@ PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 CODE := $(wildcard inotify_bridge tests benchmarks compat)
 # Tests wait more than they compute; each job starts brokers of its own, of a gigabyte together.
 JOBS ?= 2
+DOCKER ?= docker
+VERSION = $(shell sed -n 's/^__version__ = "\(.*\)"$$/\1/p' inotify_bridge/__init__.py)
 
 # What stands in a stamp is installed: a second call takes no time.
 RUN_STAMP := $(VENV)/.installed-run
@@ -17,7 +19,7 @@ DEV_STAMP := $(VENV)/.installed-dev
 
 .PHONY: help
 help: ## list the targets
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-14s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 .PHONY: setup
 setup: $(RUN_STAMP) ## make .venv with the locked packages that the agent needs
@@ -53,6 +55,15 @@ bench: $(DEV_STAMP) ## measure (ARGS="--help" for what can be measured)
 soak: $(DEV_STAMP) ## a campaign of faults against an agent (ARGS="--minutes 30 --broker kafka --seed 1")
 	@$(BIN)/python -m tests.soak $(ARGS)
 
+.PHONY: image
+image: ## build the container image inotify-bridge:VERSION (DOCKER=podman, ARGS="--build-arg …")
+	@$(DOCKER) build --tag inotify-bridge:$(VERSION) --build-arg VERSION=$(VERSION) \
+		--build-arg REVISION="$$(git rev-parse HEAD 2>/dev/null)" $(ARGS) .
+
+.PHONY: container-test
+container-test: $(DEV_STAMP) ## the image and docker-compose.yml with a Docker engine of its own (root, docker.io)
+	@INOTIFY_BRIDGE_CONTAINERS=1 $(BIN)/python -m pytest -s tests/containers $(ARGS) </dev/null
+
 .PHONY: failpoints
 failpoints: $(DEV_STAMP) ## kill an agent at every named point (ARGS="--help")
 	@$(BIN)/python -m tests.failpoints $(ARGS)
@@ -73,6 +84,11 @@ lock: $(BIN)/python ## write the lock files anew, with the newest packages allow
 		pyproject.toml -o requirements.lock
 	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
 		pyproject.toml --extra dev -c requirements.lock -o requirements-dev.lock
+	@$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		pyproject.toml --extra all -c requirements-dev.lock -o requirements-image.lock
+	@sed -n 's/^requires = \["\(.*\)"\]$$/\1/p' pyproject.toml | \
+		$(BIN)/uv pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-header \
+		- -c requirements-dev.lock -o requirements-build.lock
 
 .PHONY: clean
 clean: ## remove .venv, caches and what `make run` wrote (not what is in ./data)
