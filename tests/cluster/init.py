@@ -4,7 +4,7 @@ The first process of the cluster's namespaces: starts what it is told to, and ta
     unshare --mount --net --pid --fork --kill-child --mount-proc python -m tests.cluster.init DIRECTORY
 
 Each line of its input is a JSON list: a name, and a command that writes to DIRECTORY/NAME.log. The names of
-what has ended stand in DIRECTORY/ended. The kernel kills all that is in a PID namespace when its first process
+what has ended stand in DIRECTORY/ended. The kernel kills all in a PID namespace when its first process
 ends, and with the last process go mounts and network: so the end of the input, also by the death of the test
 run, leaves nothing.
 """
