@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import errno
 import os
+import re
+import socket
 import time
 from collections.abc import Iterator
 from contextlib import closing
@@ -26,6 +28,9 @@ _SCAN_SECONDS: Final = 2.0  # for the descriptors of other processes
 _QUEUE_EVENTS: Final = 16_384  # the kernel's default
 _SPARE: Final = 1.25  # a tree grows
 _SHOWN: Final = 3
+_OF_CONTAINER: Final = re.compile(
+    r"[0-9a-f]{12}"
+)  # the start of its id: the name that Docker and podman give it
 
 
 class Finding(NamedTuple):
@@ -93,6 +98,7 @@ def examine(config: Config | None, seconds: float = 10.0, proc: str = "/proc") -
     yield from _instance()
     if config is not None:
         yield from _state(config.state, len(groups))
+        yield from _source(config)
         yield from _sinks(config)
     yield from _clock(config.state.dir if config is not None else None)
 
@@ -343,6 +349,15 @@ def _not_to_be_opened(directory: bytes) -> str:
         if ours and (not os.path.isfile(path) or not os.access(path, os.R_OK | os.W_OK)):
             return os.fsdecode(path)
     return ""
+
+
+def _source(config: Config) -> Iterator[Finding]:
+    """The name of a container is another one each time it is made anew, and another source a new epoch."""
+    machine, events = socket.gethostname(), config.events
+    if events.host or "{host}" not in events.source or not _OF_CONTAINER.fullmatch(machine):
+        return
+    detail = f"events come from {machine}, a container's name: the next container is another source"
+    yield Finding("warning", "source", detail, "set events.host, or the container's host name")
 
 
 def _sinks(config: Config) -> Iterator[Finding]:

@@ -17,6 +17,7 @@ import pytest
 from inotify_bridge.capture.constants import IN_CREATE
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.config import Config
+from inotify_bridge.config.model import Events
 from inotify_bridge.config.rules import notes
 from inotify_bridge.doctor import Finding, count_directories, examine, usage
 from tests.cli.program import run
@@ -232,3 +233,24 @@ def test_command(tmp_path: Path) -> None:
     assert {finding["status"] for finding in json.loads(as_json.out)} >= {"ok", "failed"}
     (tmp_path / "none").mkdir()
     assert run("doctor", "-c", str(file)).code == 0
+
+
+@pytest.mark.parametrize(
+    ("machine", "events", "warned"),
+    [
+        ("3f2a90c1b7de", {}, True),
+        ("3f2a90c1b7de", {"host": "web-1"}, False),
+        ("3f2a90c1b7de", {"source": "urn:uploads"}, False),
+        ("web-1", {}, False),
+    ],
+)
+def test_the_name_of_a_container(
+    tree: Path, monkeypatch: pytest.MonkeyPatch, machine: str, events: dict[str, str], warned: bool
+) -> None:
+    """A source that is named after a container, and would change with the next one, is a warning."""
+    monkeypatch.setattr("socket.gethostname", lambda: machine)
+    config = configuration(tree).model_copy(update={"events": Events.model_validate(events)})
+    findings = [found for found in examine(config) if found.subject == "source"]
+    assert [(found.status, found.advice.split(",")[0]) for found in findings] == [
+        ("warning", "set events.host")
+    ] * warned
