@@ -38,6 +38,7 @@ run: $(RUN_STAMP) ## watch ./data, print its events, serve the status page (Ctrl
 .PHONY: test
 test: $(DEV_STAMP) ## the whole suite, with real brokers (ARGS="-k name" for a part)
 	@$(BIN)/python -m tests.brokers kafka fetch || [ -z "$$CI" ]
+	@$(BIN)/python -m tests.charts fetch >/dev/null || [ -z "$$CI" ]
 	@$(BIN)/python -m pytest -n $(JOBS) --dist loadfile $(ARGS) </dev/null
 
 .PHONY: check
@@ -76,6 +77,10 @@ mutants: $(DEV_STAMP) ## break every promise on purpose and see which test notic
 cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (root, Go, containerd; builds it once)
 	@$(BIN)/python -m tests.cluster.programs
 	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster $(ARGS) </dev/null
+
+.PHONY: charts
+charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to
+	@$(BIN)/python -m tests.charts sync
 
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml

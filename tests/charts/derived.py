@@ -53,12 +53,13 @@ def renderings() -> dict[Path, str]:
 
 
 def rendered(example: Path) -> str:
-    """What the values of an example render to."""
-    return template(BRIDGE, "--values", example / "values.yaml")
+    """What the values of an example render to, without alerts and dashboards, which are copies themselves."""
+    off = "prometheusRule.enabled=false,dashboards.enabled=false"
+    return template(BRIDGE, "--values", example / "values.yaml", "--set", off)
 
 
 def application(directory: Path) -> Path:
-    """The chart of the example application, in a copy that has its dependency, as an operator would build it."""
+    """The chart of the example application, in a copy that has its dependency, as an operator builds it."""
     for source in (SIDECAR, APPLICATION):
         shutil.copytree(source, directory / source.relative_to(CHARTS), dirs_exist_ok=True)
     chart = directory / APPLICATION.relative_to(CHARTS)

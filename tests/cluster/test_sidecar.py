@@ -11,9 +11,10 @@ import pytest
 from tests.agent.arrivals import Arrivals
 from tests.cluster.broker import SECRET, OutsidePlace
 from tests.cluster.cluster import Cluster, CommandFailed
-from tests.cluster.conftest import IMAGE, Figure
+from tests.cluster.conftest import Figure
 from tests.cluster.pods import Pods
 from tests.cluster.release import AGENT_CHART, SIDECAR_CHART, Release, Values
+from tests.containers.conftest import IMAGE
 from tests.waiting import eventually
 
 # The chart installs an agent of its own, too; it has nothing to do here.

@@ -33,7 +33,7 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
 {{- end -}}
 {{- $added := dict
-      "http" (dict "listen" (printf "0.0.0.0:%v" $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
+      "http" (dict "listen" (printf "%s:%v" $sidecar.listenAddress $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
       "state" (dict "dir" "/var/lib/inotify-bridge")
       "events" (dict "host" "${POD_NAME}")
       "log" (dict "format" "json") -}}

@@ -11,7 +11,7 @@ must outlive the pod: the node for a DaemonSet, release and namespace for a Depl
 {{- fail (printf "config.%s: the chart sets it%s" $key (empty $instead | ternary "" (printf "; see `%s`" $instead))) -}}
 {{- end -}}
 {{- end -}}
-{{- $http := dict "listen" (printf "0.0.0.0:%v" .Values.port) "admin_socket" "/run/inotify-bridge/admin.sock" -}}
+{{- $http := dict "listen" (printf "%s:%v" .Values.listenAddress .Values.port) "admin_socket" "/run/inotify-bridge/admin.sock" -}}
 {{- if .Values.adminToken.existingSecret -}}
 {{- $_ := set $http "admin_token_file" (printf "/run/secrets/admin-token/%s" .Values.adminToken.key) -}}
 {{- end -}}

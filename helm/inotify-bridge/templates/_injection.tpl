@@ -9,6 +9,7 @@
       "configMapName" (printf "%s-injected" (include "inotify-bridge.fullname" .))
       "onConfigChange" "reload"
       "secrets" .Values.injection.secrets
+      "listenAddress" .Values.listenAddress
       "port" .Values.port
       "extraEnv" list
       "stateSizeLimit" .Values.persistence.emptyDir.sizeLimit

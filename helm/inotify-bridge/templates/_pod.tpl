@@ -1,6 +1,5 @@
 {{/* The pod of both modes: metadata and spec of a pod template. */}}
 {{- define "inotify-bridge.pod" -}}
-{{- include "inotify-bridge.checks" . -}}
 metadata:
   labels:
     {{- include "inotify-bridge.labels" . | nindent 4 }}
