@@ -197,7 +197,7 @@ class Cluster:
             f"--cert-dir={keys}",
             f"--token-auth-file={keys / 'tokens'}",
             "--service-account-issuer=https://kubernetes.default.svc",
-            f"--service-account-key-file={accounts}",
+            f"--service-account-key-file={accounts}.pub",
             f"--service-account-signing-key-file={accounts}",
             f"--service-cluster-ip-range={_SERVICES}",
             "--kubelet-preferred-address-types=InternalIP",
@@ -214,7 +214,7 @@ class Cluster:
         self._control("scheduler", *client)
 
     def _make_keys(self, directory: Path) -> Path:
-        """An administrator's token and kubeconfig; returns the key that signs service accounts."""
+        """An administrator's token and kubeconfig; returns X: X and X.pub sign and check service accounts."""
         directory.mkdir()
         token, made = secrets.token_hex(16), str(directory / "apiserver.crt")  # the API server makes it
         (directory / "tokens").write_text(f'{token},admin,admin,"system:masters"\n')
@@ -226,18 +226,9 @@ class Cluster:
         config = {"apiVersion": "v1", "kind": "Config", **named, "current-context": "test"}
         self.kubeconfig.write_text(json.dumps(config))
         key = directory / "accounts.key"
-        _run(
-            [
-                "openssl",
-                "genpkey",
-                "-algorithm",
-                "EC",
-                "-pkeyopt",
-                "ec_paramgen_curve:P-256",
-                "-out",
-                str(key),
-            ]
-        )
+        curve = ["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        _run(["openssl", "genpkey", *curve, "-out", str(key)])
+        _run(["openssl", "pkey", "-in", str(key), "-pubout", "-out", f"{key}.pub"])
         return key
 
     def _start_node(self) -> None:
@@ -331,15 +322,21 @@ class Cluster:
         return True
 
     def _api_ready(self) -> bool:
+        self._all_run()
         try:
             return self.kubectl("get", "--raw", "/readyz") == "ok"
         except CommandFailed:
             return False
 
     def _node_ready(self) -> bool:
+        self._all_run()
         nodes = self.get("nodes")["items"]
         conditions = [one for node in nodes for one in node["status"]["conditions"]]
         return any(one["type"] == "Ready" and one["status"] == "True" for one in conditions)
+
+    def _all_run(self) -> None:
+        ended = self.directory / "ended"
+        assert not ended.exists(), f"ended at its start: {ended.read_text()}"
 
     def _cgroups(self) -> list[Path]:
         """The cluster's own group in every hierarchy."""

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import pytest
 
-from inotify_bridge import __version__
 from tests.cluster import cluster as machine
 from tests.cluster import programs
 from tests.cluster.broker import OutsideBroker, OutsidePlace, secret
 from tests.cluster.cluster import Cluster
 from tests.cluster.pods import Pods
+from tests.containers.conftest import IMAGE
+from tests.containers.engine import Engine
+from tests.containers.images import base_image, provide
 
-IMAGE = f"inotify-bridge:{__version__}"
 _SWITCH = "INOTIFY_BRIDGE_CLUSTER"
 _ARCHIVE = "INOTIFY_BRIDGE_IMAGE_ARCHIVE"
 
@@ -27,16 +28,34 @@ Figure = Callable[[str], None]
 
 
 @pytest.fixture(scope="session")
-def cluster() -> Iterator[Cluster]:
-    """A running cluster whose node has the image."""
+def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The image as ``docker save`` writes it: the one that the environment names, or built now."""
     if not os.environ.get(_SWITCH):
-        pytest.skip(f"{_SWITCH} is not set: make cluster-test")
+        pytest.skip(f"the cluster is asked for by {_SWITCH}=1: make cluster-test")
     if reason := machine.missing() or programs.missing():
         pytest.fail(reason)
+    if given := os.environ.get(_ARCHIVE):
+        return Path(given)
+    if reason := Engine.missing():
+        pytest.fail(f"{reason}; or name an image by {_ARCHIVE}")
+    saved, engine = tmp_path_factory.mktemp("image") / "image.tar", Engine()
+    try:
+        engine.start()
+        provide(engine, base_image())
+        engine.build(IMAGE)
+        engine.docker("save", "--output", os.fspath(saved), IMAGE)
+    finally:
+        engine.stop()
+    return saved
+
+
+@pytest.fixture(scope="session")
+def cluster(archive: Path) -> Iterator[Cluster]:
+    """A running cluster whose node has the image."""
     began = time.monotonic()
     with Cluster(programs.programs()) as running:
         _figures.append(f"cluster ready after {time.monotonic() - began:.1f} s")
-        running.load(Path(os.environ[_ARCHIVE]))
+        running.load(archive)
         yield running
         began = time.monotonic()
     _figures.append(f"cluster gone after {time.monotonic() - began:.1f} s")

@@ -3,9 +3,10 @@ The first process of the cluster's namespaces: starts what it is told to, and ta
 
     unshare --mount --net --pid --fork --kill-child --mount-proc python -m tests.cluster.init DIRECTORY
 
-Each line of its input is a JSON list: a name, and a command that writes to DIRECTORY/NAME.log. The kernel
-kills all that is in a PID namespace when its first process ends, and with the last process go mounts and
-network: so the end of the input, also by the death of the test run, leaves nothing.
+Each line of its input is a JSON list: a name, and a command that writes to DIRECTORY/NAME.log. The names of
+what has ended stand in DIRECTORY/ended. The kernel kills all in a PID namespace when its first process
+ends, and with the last process go mounts and network: so the end of the input, also by the death of the test
+run, leaves nothing.
 """
 
 from __future__ import annotations
@@ -40,19 +41,22 @@ def _mount(directory: Path) -> None:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
 
 
-def _launch(name: str, command: list[str], directory: Path) -> None:
+def _launch(name: str, command: list[str], directory: Path) -> int:
     log = os.open(directory / f"{name}.log", os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o644)
     files = [(os.POSIX_SPAWN_OPEN, 0, os.devnull, os.O_RDONLY, 0)]
     files += [(os.POSIX_SPAWN_DUP2, log, 1), (os.POSIX_SPAWN_DUP2, log, 2)]  # type: ignore[list-item]
-    os.posix_spawnp(command[0], command, os.environ, file_actions=files)
+    pid = os.posix_spawnp(command[0], command, os.environ, file_actions=files)
     os.close(log)
+    return pid
 
 
-def _reap(*_: object) -> None:
-    """Orphans become children of the first process; without this they would stay as zombies."""
+def _reap(launched: dict[int, str], directory: Path) -> None:
+    """Orphans become children of the first process, and zombies unless it waits for them."""
     try:
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+        while pid := os.waitpid(-1, os.WNOHANG)[0]:
+            if pid in launched:
+                with (directory / "ended").open("a") as ended:
+                    ended.write(f"{launched[pid]}\n")
     except ChildProcessError:
         pass
 
@@ -60,10 +64,11 @@ def _reap(*_: object) -> None:
 def main(directory: Path) -> None:
     """Serve until the input ends."""
     _mount(directory)
-    signal.signal(signal.SIGCHLD, _reap)
+    launched: dict[int, str] = {}
+    signal.signal(signal.SIGCHLD, lambda *_: _reap(launched, directory))
     for line in sys.stdin:
         name, command = json.loads(line)
-        _launch(name, command, directory)
+        launched[_launch(name, command, directory)] = name
 
 
 if __name__ == "__main__":

@@ -22,12 +22,12 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.brokers.broker import cache_directory
+from tests.charts.helm import fetch
 
 SOURCES = Path(__file__).parent / "go"
 CONTROL_VERSION = "1.36.3"
 # The last that serves with containerd 1.6, which is Debian 12's; one minor behind the API server may be two.
 KUBELET_VERSION = "1.34.4"
-HELM = "helm.sh/helm/v4/cmd/helm@v4.3.1"
 _GO = {"GOFLAGS": "-mod=mod", "GOWORK": "off", "CGO_ENABLED": "0"}
 
 
@@ -39,7 +39,7 @@ class Programs(NamedTuple):
         control: etcd, the API server, the controllers, the scheduler and kubectl, by its first argument.
         kubelet: the node's agent.
         pause: what holds a pod's namespaces.
-        helm: version 4.
+        helm: the one of the charts' own tests.
     """
 
     control: Path
@@ -52,7 +52,9 @@ def programs() -> Programs:
     """
     Build what is not there yet.
 
-    Raises: subprocess.CalledProcessError, FileNotFoundError: there is no Go, or a module cannot be had.
+    Raises:
+        subprocess.CalledProcessError, FileNotFoundError: there is no Go, or a module cannot be had.
+        HelmError: helm cannot be had.
     """
     place = cache_directory() / "kube"
     place.mkdir(parents=True, exist_ok=True)
@@ -60,7 +62,7 @@ def programs() -> Programs:
         _kubernetes(place, "control", CONTROL_VERSION),
         _kubernetes(place, "kubelet", KUBELET_VERSION),
         _pause(place),
-        _helm(place),
+        fetch(),
     )
 
 
@@ -110,16 +112,6 @@ def _pause(place: Path) -> Path:
     return target
 
 
-def _helm(place: Path) -> Path:
-    target = place / f"helm-{HELM.rpartition('@')[2]}"
-    if not target.exists():
-        with tempfile.TemporaryDirectory(prefix="inotify-bridge-go-") as scratch:
-            work = Path(scratch)
-            _run(["go", "install", "-trimpath", "-ldflags=-s -w", HELM], work, GOBIN=scratch)
-            _keep(work / "helm", target)
-    return target
-
-
 def _digest(source: Path) -> str:
     return blake2b(source.read_bytes(), digest_size=4).hexdigest()
 
@@ -131,11 +123,11 @@ def _keep(built: Path, target: Path) -> None:
     partial.rename(target)
 
 
-def _run(command: Sequence[str], directory: Path, **environment: str) -> str:
+def _run(command: Sequence[str], directory: Path) -> str:
     done = subprocess.run(
         command,
         cwd=directory,
-        env={**os.environ, **_GO, **environment},
+        env={**os.environ, **_GO},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         text=True,

@@ -10,10 +10,11 @@ from tests.agent.arrivals import Arrivals
 from tests.agent.trees import Trees
 from tests.cluster.broker import SECRET, OutsidePlace
 from tests.cluster.cluster import Cluster
-from tests.cluster.conftest import IMAGE, Figure
+from tests.cluster.conftest import Figure
 from tests.cluster.pods import Pods
 from tests.cluster.release import AGENT_CHART, Release, Values
 from tests.cluster.volumes import SIZE, claim, make_volume
+from tests.containers.conftest import IMAGE
 from tests.waiting import eventually
 
 _NEXT_TAG = "next"

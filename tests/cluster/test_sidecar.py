@@ -11,11 +11,20 @@ import pytest
 from tests.agent.arrivals import Arrivals
 from tests.cluster.broker import SECRET, OutsidePlace
 from tests.cluster.cluster import Cluster, CommandFailed
-from tests.cluster.conftest import IMAGE, Figure
+from tests.cluster.conftest import Figure
 from tests.cluster.pods import Pods
 from tests.cluster.release import AGENT_CHART, SIDECAR_CHART, Release, Values
+from tests.containers.conftest import IMAGE
 from tests.waiting import eventually
 
+# The chart installs an agent of its own, too; it has nothing to do here.
+_AGENT: Values = {
+    "mode": "deployment",
+    "config": {
+        "watch_groups": [{"name": "own", "paths": ["/tmp"], "sinks": ["print"]}],
+        "sinks": [{"name": "print", "type": "stdout"}],
+    },
+}
 APPLICATION = Path(__file__).parent / "application"
 
 
@@ -102,17 +111,13 @@ def test_a_label_gives_a_restricted_pod_its_sidecar(
 ) -> None:
     """A labelled pod of a namespace under PodSecurity `restricted` gets the sidecar, another one does not."""
     injector = Release(cluster, restricted, AGENT_CHART, tmp_path)
-    injector.install(
-        {
-            "watch": [],
-            "injection": {
-                "enabled": True,
-                "namespaces": [restricted],
-                "config": _config(place),
-                "secrets": [{"name": SECRET, "secretName": SECRET}],
-            },
-        }
-    )
+    injection = {
+        "enabled": True,
+        "namespaces": [restricted],
+        "config": _config(place),
+        "secrets": [{"name": SECRET, "secretName": SECRET}],
+    }
+    injector.install({**_AGENT, "injection": injection})
     with pytest.raises(CommandFailed, match="restricted"):  # it is enforced
         cluster.apply(_unhardened(), namespace=restricted)
     eventually(lambda: _injected(cluster, restricted), within=60, what="the policy is followed", poll=0.5)
