@@ -16,6 +16,7 @@ from inotify_bridge.books import Books
 from inotify_bridge.capture.model import Batch
 from inotify_bridge.capture.notifier import Barrier
 from inotify_bridge.errors import StoreError, UnavailableError
+from inotify_bridge.lines.report import NOTHING_FOUND, Found
 from inotify_bridge.outbox.journal import Position
 from inotify_bridge.outbox.parked import Parked
 from inotify_bridge.outbox.store import Store
@@ -52,9 +53,9 @@ def test_barrier_of_a_batch_that_is_missing(trees: Trees, monkeypatch: pytest.Mo
         real = Books.record
         missed: list[Batch] = []
 
-        def record(books: Books, batch: Batch) -> bool:
+        def record(books: Books, batch: Batch, found: Found = NOTHING_FOUND) -> bool:
             if not batch.items or missed:
-                return real(books, batch)
+                return real(books, batch, found)
             missed.append(batch)
             return False
 
@@ -92,9 +93,9 @@ def test_retry_whose_batch_fails(trees: Trees, tmp_path: Path, monkeypatch: pyte
         real = Books.record
         failed: list[Batch] = []
 
-        def record(books: Books, batch: Batch) -> bool:
+        def record(books: Books, batch: Batch, found: Found = NOTHING_FOUND) -> bool:
             if failed or not any(getattr(item, "origin", "") for item in batch.items):
-                return real(books, batch)
+                return real(books, batch, found)
             failed.append(batch)
             raise StoreError("input/output error", "", "io")
 
