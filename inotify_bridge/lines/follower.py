@@ -252,6 +252,9 @@ class Follower:
                 continue
             if not self._read_one(generation, limit, now):
                 return False
+            if generation.copied and generation.waiting:
+                self._report.entries(generation, generation.flush())
+                self._register.touch(generation)
             younger = zip(chain[place + 1 :], limits[place + 1 :], strict=True)
             if any(limit > one.read_to for one, limit in younger) and self._holds_up(generation, now):
                 rested = chain[: place + 1]

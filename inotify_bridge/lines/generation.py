@@ -72,6 +72,8 @@ class Generation:
         """Whether it is known in this life that it is the file that was read."""
         self.finished = False
         """Nothing more is expected of it; it is kept to be known again."""
+        self.copied = False
+        """It is the copy of a file that was truncated: nobody writes it."""
         self.grown_at = self.opened_at = 0.0
         """Monotonic time at which bytes came that were not read before in this life; and of `open`."""
         self.holds_up_since = 0.0
@@ -264,4 +266,4 @@ class Generation:
         """It was truncated: begin at its front."""
         self._splitter = self._make_splitter(NEW)
         self._read_to, self._reached, self._before, self._marks = 0, 0, b"", NO_MARKS
-        self.size = 0
+        self.size, self.copied = 0, False

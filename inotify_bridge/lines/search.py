@@ -214,6 +214,7 @@ class Search:
         for name, seen, fd in self._rotated(place):
             if generation.fits(fd):
                 generation.open(fd, time.monotonic())
+                generation.copied = True
                 self._register.identify(generation, (seen.st_dev, seen.st_ino))
                 self._register.place(generation, self._beside(place, name, generation.log))
                 self._concerns(generation.log)

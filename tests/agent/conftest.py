@@ -11,6 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
+from tests.agent.logs import Logs
 from tests.agent.places import KafkaPlace, Place, RabbitmqPlace
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
@@ -89,3 +90,17 @@ def place(request: pytest.FixtureRequest, scratch: Path) -> Iterator[Place]:
         yield request.getfixturevalue("rabbitmq_place")
         return
     yield KafkaPlace(request.getfixturevalue("kafka"), scratch, client=request.param)
+
+
+@pytest.fixture
+def follow(launch: Launch, trees: Trees, scratch: Path) -> Callable[..., Logs]:
+    """Makes an agent that follows the logs of the tree: ``follow(pattern=…)``; not started."""
+
+    def make(**lines: Any) -> Logs:
+        out = scratch / "events.jsonl"
+        group = {"lines": {"start_at": "beginning", **lines}}
+        sink = {"name": "sink", "type": "jsonl", "path": os.fspath(out)}
+        agent = launch([sink], group, state={"dir": os.fspath(scratch / "state")})
+        return Logs(agent, trees.root, out)
+
+    return make

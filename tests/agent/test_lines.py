@@ -2,94 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from inotify_bridge.events.schemas import schema
 from tests.agent.conftest import Launch
-from tests.agent.process import AgentProcess
+from tests.agent.logs import Logs, start
 from tests.agent.trees import Trees
 from tests.kernel.namespaces import without_override
 from tests.waiting import eventually
 
 jsonschema = pytest.importorskip("jsonschema")
-
-
-class Logs:
-    """
-    An agent that follows ``*.log``, and what it tells of them.
-
-    Args:
-        out: the file that it writes to.
-    """
-
-    def __init__(self, agent: AgentProcess, directory: Path, out: Path) -> None:
-        self.agent = agent
-        self.directory = directory
-        self._out = out
-
-    def append(self, name: str, *lines: str, end: str = "\n") -> None:
-        """Write lines, as a program does that opens the file, writes and closes it."""
-        with (self.directory / name).open("a") as stream:
-            stream.write("".join(f"{line}{end}" for line in lines))
-
-    def events(self, kind: str) -> list[dict[str, Any]]:
-        """The ``log.KIND`` events until now, each once, in their order."""
-        found: dict[str, dict[str, Any]] = {}
-        if not self._out.exists():
-            return []
-        for line in self._out.read_bytes().splitlines(keepends=True):
-            if line.endswith(b"\n"):
-                event = json.loads(line)
-                found.setdefault(event["id"], event)
-        return [event for event in found.values() if event["type"].endswith(f".log.{kind}.v1")]
-
-    def messages(self) -> list[str]:
-        """What the entries say."""
-        return [event["data"]["message"] for event in self.events("entry")]
-
-    def arrive(self, *messages: str) -> None:
-        """Wait until exactly these entries are there."""
-        eventually(lambda: len(self.messages()) >= len(messages), what=f"{messages} arrive")
-        assert self.messages() == list(messages)
-
-    def lost(self) -> list[tuple[str, int]]:
-        """Reason and bytes of every loss."""
-        return [(e["data"]["reason"], e["data"]["lost_bytes"]) for e in self.events("truncated")]
-
-    def comes_after(self, message: str) -> None:
-        """Everything that has happened was read: a line that is written now arrives."""
-        self.append("fence.log", message)
-        eventually(lambda: message in self.messages(), what=f"{message} arrives")
-
-
-@pytest.fixture
-def follow(launch: Launch, trees: Trees, scratch: Path) -> Callable[..., Logs]:
-    """Makes an agent that follows the logs of the tree: ``follow(pattern=…)``; not started."""
-
-    def make(**lines: Any) -> Logs:
-        out = scratch / "events.jsonl"
-        group = {"lines": {"start_at": "beginning", **lines}}
-        sink = {"name": "sink", "type": "jsonl", "path": os.fspath(out)}
-        agent = launch([sink], group, state={"dir": os.fspath(scratch / "state")})
-        return Logs(agent, trees.root, out)
-
-    return make
-
-
-def start(logs: Logs) -> None:
-    """Start the agent, and wait until the files that were there are read."""
-    logs.agent.start()
-    eventually(lambda: logs.agent.metric("consistent") == 1, what="the first comparison")
-    logs.comes_after("begins")
 
 
 @pytest.mark.usefixtures("re2")
@@ -309,51 +238,6 @@ def test_unfinished_lines(follow: Callable[..., Logs]) -> None:
     logs.agent.stop()
 
 
-@pytest.mark.usefixtures("re2")
-def test_flushed(follow: Callable[..., Logs]) -> None:
-    """After the set time a line without its end is an entry, and lines that belong together are one."""
-    logs = follow(flush_after="200ms", multiline={"start": r"^\d", "flush_after": "200ms"})
-    logs.append("app.log", "1 a", "  b")
-    logs.append("half.log", "1 half", end="")
-    logs.agent.start()
-    eventually(lambda: len(logs.messages()) == 2, what="both are flushed")
-    assert sorted(logs.messages()) == ["1 a\n  b", "1 half"]
-    logs.append("half.log", " line", "2 next", "3 last")
-    eventually(lambda: len(logs.messages()) == 5, what="the rest")
-    assert logs.messages()[2:] == [" line", "2 next", "3 last"]
-    unfinished = [event["data"]["log"].get("unfinished") for event in logs.events("entry")]
-    assert unfinished.count(True) == 1
-    logs.agent.stop()
-
-
-@pytest.mark.usefixtures("re2")
-def test_lines_that_belong_together_over_a_rotation(follow: Callable[..., Logs], trees: Trees) -> None:
-    """
-    The last entry of a rotated file, of which lines may still come, is told before those of the next file,
-    which do not wait for ever where a writer stays with the old one.
-    """
-    logs = follow(multiline={"start": r"^\d", "flush_after": "1s"})
-    logs.append("app.log", "1 a")
-    logs.agent.start()
-    logs.arrive("1 a")
-    with (trees.root / "app.log").open("a", buffering=1) as old:
-        with logs.agent.paused():
-            old.write("2 b\n")
-            (trees.root / "app.log").rename(trees.root / "app.log.1")
-            logs.append("app.log", "3 c", "4 d", "5 e")
-            old.write("  b\n")
-        eventually(lambda: len(logs.messages()) == 5, what="the entries of both")
-        assert logs.messages() == ["1 a", "2 b\n  b", "3 c", "4 d", "5 e"]
-        logs.append("app.log", "6 f", "7 g")
-
-        def arrives() -> bool:
-            old.write("0 old\n")
-            return "6 f" in logs.messages()
-
-        eventually(arrives, what="the younger file goes on", poll=0.2)
-    logs.agent.stop()
-
-
 def test_where_reading_begins(follow: Callable[..., Logs]) -> None:
     """At the first start a file is read from its end; every other from its beginning, whenever it came."""
     logs = follow(start_at="end")
@@ -420,29 +304,6 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     assert len(os.listdir(f"/proc/{logs.agent.pid}/fd")) < 400
     logs.agent.stop()
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
-
-
-@pytest.mark.usefixtures("re2")
-def test_files_are_closed(follow: Callable[..., Logs], trees: Trees) -> None:
-    """However many logs were written: when nothing more comes, each was told to its end and none is open."""
-    logs = follow(flush_after="200ms", multiline={"start": "^a", "flush_after": "200ms"})
-    logs.agent.patch = "tests.agent.hurry:linger"
-    for number in range(300):
-        (trees.root / f"{number:03d}.log").write_text("a\na" if number % 2 else "a\n")
-    logs.agent.start()
-    eventually(lambda: logs.agent.metric("log_entries_total") == 450, what="every line, finished or not")
-    eventually(lambda: not _held(logs.agent, trees.root), what="every log is closed")
-    logs.agent.stop()
-
-
-def _held(agent: AgentProcess, directory: Path) -> list[str]:
-    """What the agent holds open below a directory, but for directories."""
-    descriptors = Path(f"/proc/{agent.pid}/fd")
-    held = []
-    for descriptor in descriptors.iterdir():
-        with contextlib.suppress(FileNotFoundError):
-            held.append(os.readlink(descriptor))
-    return [path for path in held if path.startswith(f"{directory}/")]
 
 
 def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -> None:

@@ -19,6 +19,7 @@ PROGRAM: Final = shutil.which("rsyslogd", path=f"{os.environ.get('PATH', '')}:/u
 
 _MODULE: Final = """\
 global(workDirectory="{directory}/work" maxMessageSize="1m")
+main_queue(queue.workerThreads="1")
 module(load="imfile")
 {module}
 ruleset(name="lines") {{ {action} }}
@@ -44,7 +45,7 @@ class Rsyslog:
     One rsyslogd, which can be killed and started again.
 
     It writes down how far it has read every 1,000 lines: by default it does so only where it ends in order,
-    and reads everything again after a kill.
+    and reads everything again after a kill. One thread works on its queue: more of them mix the lines.
 
     Args:
         directory: for its configuration, its state and its file.
