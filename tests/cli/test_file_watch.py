@@ -46,6 +46,11 @@ def replaced(file: Path, text: str) -> None:
     new.rename(file)
 
 
+def watches(watch: FileWatch) -> int:
+    """How many watches its instance has, as the kernel tells."""
+    return Path(f"/proc/self/fdinfo/{watch.fd}").read_text().count("inotify wd:")
+
+
 def told(watch: FileWatch) -> bool:
     """Whether the descriptor is readable now, and the file has changed."""
     poll = select.poll()
@@ -103,6 +108,8 @@ def test_a_file_that_is_being_written_does_not_count(tmp_path: Path) -> None:
         writer.write("ha")
         writer.flush()
         assert not told(watch)
+        (tmp_path / "other.yaml").write_text("closed meanwhile")
+        assert not told(watch)
         writer.write("lf")
     assert told(watch)
     file.unlink()
@@ -115,21 +122,28 @@ def test_a_file_that_is_being_written_does_not_count(tmp_path: Path) -> None:
 
 
 def test_links_on_the_way(tmp_path: Path) -> None:
-    """A directory on the way that is a link, and another target of that link; removed and made anew, too."""
-    for name in ("one", "two"):
-        (tmp_path / name / "etc").mkdir(parents=True)
-        (tmp_path / name / "etc" / "config.yaml").write_text(name)
+    """A link on the way, removed and made anew with another target, and what is behind it."""
+    files = {name: tmp_path / name / "etc" / "config.yaml" for name in ("one", "two")}
+    for name, file in files.items():
+        file.parent.mkdir(parents=True)
+        file.write_text(name)
     link = tmp_path / "current"
     link.symlink_to("one")
     watch = FileWatch(link / "etc" / "config.yaml")
-    (tmp_path / "two" / "etc" / "config.yaml").write_text("not looked at")
+    at_first = watches(watch)
+    replaced(files["one"], "in the first")
+    assert told(watch)
+    replaced(files["two"], "not looked at")
     assert not told(watch)
     link.unlink()
     assert not told(watch)
     link.symlink_to(tmp_path / "two")
     assert told(watch)
-    (tmp_path / "two" / "etc" / "config.yaml").write_text("looked at")
+    replaced(files["two"], "looked at")
     assert told(watch)
+    replaced(files["one"], "no longer looked at")
+    assert not told(watch)
+    assert watches(watch) == at_first
 
 
 def test_a_single_file_whose_directory_is_elsewhere(tmp_path: Path) -> None:
