@@ -88,7 +88,7 @@ charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and wh
 .PHONY: cluster-test
 cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (root, Go, containerd; builds it once)
 	@$(BIN)/python -m tests.cluster.programs
-	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest tests/cluster $(ARGS) </dev/null
+	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest --timeout=900 tests/cluster $(ARGS) </dev/null
 
 .PHONY: charts
 charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to

@@ -39,6 +39,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if reason := Engine.missing():
         pytest.fail(f"{reason}; or name an image by {_ARCHIVE}")
     saved, engine = tmp_path_factory.mktemp("image") / "image.tar", Engine()
+    began = time.monotonic()
     try:
         engine.start()
         provide(engine, base_image())
@@ -46,6 +47,7 @@ def archive(tmp_path_factory: pytest.TempPathFactory) -> Path:
         engine.docker("save", "--output", os.fspath(saved), IMAGE)
     finally:
         engine.stop()
+    _figures.append(f"image built after {time.monotonic() - began:.1f} s")
     return saved
 
 
@@ -67,6 +69,7 @@ def outside(cluster: Cluster) -> Iterator[OutsideBroker]:  # the cluster's netwo
     if missing := OutsideBroker.missing():
         pytest.fail(missing)
     with OutsideBroker() as broker:
+        _figures.append(f"a real broker: {broker.product} {broker.version}")
         yield broker
 
 

@@ -39,6 +39,8 @@ def _mount(directory: Path) -> None:
         subprocess.run(["mount", "--bind", str(wanted), f"/proc/sys/{name}"], check=True)
     for path in _OWN_DIRECTORIES:
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", path], check=True)
+    # As systemd has it: else no container may see what is mounted later (mountPropagation: HostToContainer).
+    subprocess.run(["mount", "--make-rshared", "/"], check=True)
 
 
 def _launch(name: str, command: list[str], directory: Path) -> int:

@@ -6,11 +6,13 @@ import json
 from pathlib import Path
 from typing import Any
 
-from tests.cluster.cluster import Cluster
+from tests.cluster.cluster import Cluster, CommandFailed
 
 CHARTS = Path(__file__).parents[2] / "helm"
 AGENT_CHART = CHARTS / "inotify-bridge"
 SIDECAR_CHART = CHARTS / "inotify-bridge-sidecar"
+
+_WAIT = "120s"
 
 Values = dict[str, Any]
 
@@ -54,7 +56,11 @@ class Release:
         self._helm("uninstall", self.name, "--wait")
 
     def _helm(self, *arguments: str) -> None:
-        self._cluster.helm(*arguments, "--namespace", self._namespace)
+        try:
+            self._cluster.helm(*arguments, "--namespace", self._namespace, "--timeout", _WAIT)
+        except CommandFailed as error:
+            events = self._cluster.kubectl("get", "events", "--namespace", self._namespace)
+            raise CommandFailed(f"{error}\n{events}") from error
 
     def _file(self, values: Values) -> str:
         self._files += 1

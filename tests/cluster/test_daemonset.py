@@ -46,7 +46,7 @@ def _values(directory: Path, place: OutsidePlace, **group: object) -> Values:
 
 
 def test_a_file_of_the_host_arrives_at_the_broker(
-    release: Release, uploads: Path, place: OutsidePlace, pods: Pods, figure: Figure
+    cluster: Cluster, namespace: str, release: Release, uploads: Path, place: OutsidePlace, figure: Figure
 ) -> None:
     """One `helm install` after nothing, a file that is written on the node is a message of the broker."""
     began = time.monotonic()
@@ -59,6 +59,16 @@ def test_a_file_of_the_host_arrives_at_the_broker(
             f"DaemonSet: 1 command, ready after {ready:.1f} s, message after {time.monotonic() - began:.1f} s"
         )
         assert consuming.seen().paths("file.written", "kernel") == ["a.csv"]
+        command = (
+            "exec",
+            "--namespace",
+            namespace,
+            "daemonset/bridge-inotify-bridge",
+            "--",
+            "inotify-bridge",
+        )
+        last = cluster.kubectl(*command, "barrier", "g", "--wait-sink", "sink").strip()
+        assert consuming.seen().all[-1].event["id"] == last
         release.uninstall()
         arrivals = consuming.finished()
     arrivals.assert_true(uploads)

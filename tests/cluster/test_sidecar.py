@@ -17,14 +17,6 @@ from tests.cluster.release import AGENT_CHART, SIDECAR_CHART, Release, Values
 from tests.containers.conftest import IMAGE
 from tests.waiting import eventually
 
-# The chart installs an agent of its own, too; it has nothing to do here.
-_AGENT: Values = {
-    "mode": "deployment",
-    "config": {
-        "watch_groups": [{"name": "own", "paths": ["/tmp"], "sinks": ["print"]}],
-        "sinks": [{"name": "print", "type": "stdout"}],
-    },
-}
 APPLICATION = Path(__file__).parent / "application"
 
 
@@ -117,7 +109,7 @@ def test_a_label_gives_a_restricted_pod_its_sidecar(
         "config": _config(place),
         "secrets": [{"name": SECRET, "secretName": SECRET}],
     }
-    injector.install({**_AGENT, "injection": injection})
+    injector.install({"injection": injection})
     with pytest.raises(CommandFailed, match="restricted"):  # it is enforced
         cluster.apply(_unhardened(), namespace=restricted)
     eventually(lambda: _injected(cluster, restricted), within=60, what="the policy is followed", poll=0.5)
