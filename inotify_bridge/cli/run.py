@@ -96,12 +96,18 @@ def _run(path: Path, terminal: Terminal | None, reload_on_change: bool) -> int:
     if taken_over:
         raise UnavailableError(taken_over.message, taken_over.hint)
     code = _ended(left, kept=loaded.state.dir is not None)
+    _end_beside_a_hanging_disk(agent, code)
+    return code
+
+
+def _end_beside_a_hanging_disk(agent: Agent, code: int) -> None:
+    """
+    End the process where a recorder is in a system call of a disk that hangs: it must not come back to an
+    interpreter that is being taken apart.
+    """
     if any(group.started and group.recorder.alive for group in agent.groups.values()):
-        # It is in a system call of a disk that hangs, and must not come back to an interpreter that is
-        # being taken apart.
         logging.shutdown()
         os._exit(code)
-    return code
 
 
 def _reload(agent: Agent, path: Path) -> BridgeError | None:
