@@ -305,7 +305,7 @@ class Books:
             blocking = self._blocking()
             _log.warning(
                 "the journal is full: reading waits for %s, %d messages behind (make it take messages, or "
-                "raise state.max_bytes; nothing is lost)",
+                "raise state.max_bytes; what comes and goes meanwhile is not told)",
                 " and ".join(f"sink {name}" for name in blocking) or "no sink",
                 self.lag(),
                 extra=self._fields,
