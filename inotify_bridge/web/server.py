@@ -95,7 +95,8 @@ class WebServer:
             self._add(
                 admin, Access(hosts=None, needs_token=False, token=self._token, trusted=True), "web-admin"
             )
-        log.info("http: listening on %s", self.url)
+        beyond = ", and on every other address of this machine" if self._is_everywhere else ""
+        log.info("http: listening on %s%s", self.url, beyond)
         if self._admin is not None:
             log.info("http: listening on unix:%s", escaped(self._admin.path))
 
@@ -128,10 +129,13 @@ class WebServer:
     def url(self) -> str:
         """Where this machine reaches the server. Only after `start`."""
         host, port = self._bound
-        address = ipaddress.ip_address(host)
-        if address.is_unspecified:
+        if self._is_everywhere:
             host = "127.0.0.1"  # a dual-stack socket takes it too
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    @property
+    def _is_everywhere(self) -> bool:
+        return ipaddress.ip_address(self._bound[0]).is_unspecified
 
     @property
     def _bound(self) -> tuple[str, int]:

@@ -41,7 +41,7 @@ class Container:
 
     @property
     def log(self) -> str:
-        """What it wrote to standard output; of a container that failed, `said` has the rest."""
+        """What it wrote to standard output."""
         return self._engine.docker("logs", self.id)
 
     def becomes(self, health: str) -> None:

@@ -228,6 +228,23 @@ def test_one_container_for_a_state_volume(engine: Engine, image: str, volume: st
         assert first.stop() == 0
 
 
+def test_reloads_what_was_replaced(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
+    """Of a folder that is mounted, a configuration that was replaced by a rename is what SIGHUP reads."""
+    http = {"admin_socket": SOCKET}
+    mounts = [f"--volume={volume}:/watch:ro", *configured(tmp_path / "etc", stdout_config(http=http))]
+    with Container(engine, image, [NONE, *mounts, *admin()]) as watcher:
+        watcher.becomes("healthy")
+        another = stdout_config(http=http, log={"level": "warning"})
+        (tmp_path / "etc" / "new").write_text(json.dumps(another))
+        (tmp_path / "etc" / "new").rename(tmp_path / "etc" / "config.yaml")
+        watcher.signal("HUP")
+        reloaded = eventually(
+            lambda: json.loads(watcher.exec("status", "--json"))["config"]["last_reload"], what="a reload"
+        )
+        assert reloaded["ok"]
+        assert watcher.stop() == 0
+
+
 def test_the_health_check_notices(engine: Engine, image: str, volume: str, tmp_path: Path) -> None:
     """An agent that answers no more is unhealthy, and healthy again when it goes on."""
     mounts = [f"--volume={volume}:/watch:ro", *configured(tmp_path / "etc", stdout_config())]

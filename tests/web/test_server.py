@@ -48,6 +48,18 @@ def test_an_address_of_no_interface_is_an_error_for_people(view: GivenView) -> N
         made("192.0.2.1:0", view).start()
 
 
+@pytest.mark.parametrize(("listen", "told"), [("127.0.0.1:0", False), (EVERYWHERE, True)])
+def test_the_log_tells_how_far_it_listens(
+    serve: ServerFactory, caplog: pytest.LogCaptureFixture, listen: str, told: bool
+) -> None:
+    """The log names an address that can be asked from here, and says where it is not the only one."""
+    caplog.set_level("INFO")
+    server = serve(listen)
+    (line,) = (line for line in caplog.messages if "listening on" in line)
+    assert f"http://127.0.0.1:{server.port}" in line
+    assert ("every other address" in line) is told
+
+
 def test_a_stopped_server_is_gone(serve: ServerFactory) -> None:
     """After `stop` nothing listens, the port is free, no thread is left, and a second `stop` does nothing."""
     before = set(threading.enumerate())
