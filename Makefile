@@ -90,10 +90,6 @@ cluster-test: $(DEV_STAMP) ## the charts in a real Kubernetes on this machine (r
 	@$(BIN)/python -m tests.cluster.programs
 	@INOTIFY_BRIDGE_CLUSTER=1 $(BIN)/python -m pytest --timeout=900 tests/cluster $(ARGS) </dev/null
 
-.PHONY: charts
-charts: $(DEV_STAMP) ## write what the Helm charts hold of other folders, and what their examples render to
-	@$(BIN)/python -m tests.charts sync
-
 .PHONY: lock
 lock: $(BIN)/python ## write the lock files anew, with the newest packages allowed by pyproject.toml
 	@$(PIP) install "uv>=0.5"
