@@ -78,6 +78,8 @@ class Engine:
         if self._server.alive:
             self._clear()
         self._server.end(within=60)
+        for place in (self.directory / "exec" / "netns").glob("*"):  # dockerd leaves its own mounted
+            subprocess.run(["umount", place], check=False, capture_output=True)
         if self._lock is not None:
             self._lock.close()
 
