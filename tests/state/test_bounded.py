@@ -216,9 +216,9 @@ def test_a_batch_larger_than_the_bound(trees: Trees, monkeypatch: pytest.MonkeyP
     sizes: list[int] = []
     commit = Store.commit
 
-    def counted(self: Store, records: list[bytes], writes: object) -> None:
+    def counted(self: Store, records: list[bytes], *rest: Any) -> None:
         sizes.append(sum(map(len, records)))
-        commit(self, records, writes)  # type: ignore[arg-type]
+        commit(self, records, *rest)
 
     monkeypatch.setattr(Store, "commit", counted)
     with Embedded(trees, state={"max_bytes": BOUND}) as embedded:
