@@ -253,7 +253,7 @@ def test_what_is_no_time_and_no_number_is_refused_alike(fresh: SqlHarness) -> No
         2: "2026-11-21T10:00:01+02:00",
         3: "2026-11-21 08:00:02",
     }
-    wrong = {
+    wrong: dict[str, list[Any]] = {
         "happened": ["now", "infinity", "yesterday", "2026-02-30", 5, "2026-11-21T08:00:00.12345 Z"],
         "size": ["1_000", "many", "1.5", [1]],
         "share": ["nan", "inf", "1_0", {}],
