@@ -26,16 +26,19 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- if not (and $sidecar.config.watch_groups $sidecar.config.sinks) -}}
 {{- fail "config: say what to watch and where to send it: watch_groups and sinks" -}}
 {{- end -}}
-{{- if dig "http" "listen" "" $sidecar.config -}}
+{{- if hasKey (dig "http" dict $sidecar.config) "listen" -}}
 {{- fail "config.http.listen: set `port` instead: the probes ask there" -}}
 {{- end -}}
-{{- if dig "state" "dir" "" $sidecar.config -}}
+{{- if hasKey (dig "http" dict $sidecar.config) "admin_socket" -}}
+{{- fail "config.http.admin_socket: the chart sets it" -}}
+{{- end -}}
+{{- if hasKey (dig "state" dict $sidecar.config) "dir" -}}
 {{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
 {{- end -}}
 {{- $added := dict
       "http" (dict "listen" (printf "%s:%v" $sidecar.listenAddress $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
       "state" (dict "dir" "/var/lib/inotify-bridge")
-      "events" (dict "host" "${POD_NAME}")
+      "events" (dict "host" "${POD_NAME}.${POD_NAMESPACE}")
       "log" (dict "format" "json") -}}
 {{- toYaml (mergeOverwrite $added (deepCopy $sidecar.config)) -}}
 {{- end -}}
@@ -47,7 +50,7 @@ metadata:
   name: {{ include "inotify-bridge-sidecar.configMapName" . }}
   labels:
     app.kubernetes.io/name: inotify-bridge-sidecar
-    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/instance: {{ toYaml .Release.Name }}
     app.kubernetes.io/managed-by: {{ .Release.Service }}
 data:
   config.yaml: |
@@ -83,6 +86,10 @@ checksum/inotify-bridge: {{ include "inotify-bridge-sidecar.config" . | sha256su
       valueFrom:
         fieldRef:
           fieldPath: metadata.name
+    - name: POD_NAMESPACE
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.namespace
     {{- with $sidecar.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -140,7 +147,15 @@ checksum/inotify-bridge: {{ include "inotify-bridge-sidecar.config" . | sha256su
 - name: inotify-bridge
   emptyDir:
     sizeLimit: {{ $sidecar.stateSizeLimit }}
-{{- range $sidecar.secrets }}
+{{- range $index, $secret := $sidecar.secrets }}
+{{- if eq .name "config" -}}
+{{- fail "secrets: the name `config` is that of the configuration's volume" -}}
+{{- end -}}
+{{- range slice $sidecar.secrets 0 $index -}}
+{{- if eq .name $secret.name -}}
+{{- fail (printf "secrets: the name `%s` is there twice" .name) -}}
+{{- end -}}
+{{- end }}
 - name: inotify-bridge-{{ .name }}
   secret:
     secretName: {{ .secretName }}

@@ -15,6 +15,25 @@
 {{- if and .Values.serviceMonitor.enabled (not .Values.service.enabled) -}}
 {{- fail "serviceMonitor: needs service.enabled" -}}
 {{- end -}}
+{{- range $label := list "app.kubernetes.io/name" "app.kubernetes.io/instance" -}}
+{{- if hasKey $.Values.podLabels $label -}}
+{{- fail (printf "podLabels.%s: the chart sets it, and finds the pods by it" $label) -}}
+{{- end -}}
+{{- end -}}
+{{- range $key, $items := dict "watch" .Values.watch "secrets" .Values.secrets "injection.secrets" .Values.injection.secrets -}}
+{{- range $index, $item := $items -}}
+{{- range slice $items 0 $index -}}
+{{- if eq .name $item.name -}}
+{{- fail (printf "%s: the name `%s` is there twice" $key .name) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- range .Values.secrets -}}
+{{- if and (eq .name "admin-token") $.Values.adminToken.existingSecret -}}
+{{- fail "secrets: the name `admin-token` is that of adminToken" -}}
+{{- end -}}
+{{- end -}}
 {{- if and .Values.injection.enabled (semverCompare "<1.36-0" .Capabilities.KubeVersion.Version) -}}
 {{- fail (printf "injection: MutatingAdmissionPolicy needs Kubernetes 1.36, this is %s" .Capabilities.KubeVersion.Version) -}}
 {{- end -}}

@@ -7,7 +7,7 @@ must outlive the pod: the node for a DaemonSet, release and namespace for a Depl
 {{- define "inotify-bridge.config" -}}
 {{- range $key, $instead := dict "http.listen" "port" "http.admin_token_file" "adminToken" "http.admin_socket" "" "state.dir" "persistence" -}}
 {{- $path := splitList "." $key -}}
-{{- if dig (first $path) (last $path) "" $.Values.config -}}
+{{- if hasKey (dig (first $path) dict $.Values.config) (last $path) -}}
 {{- fail (printf "config.%s: the chart sets it%s" $key (empty $instead | ternary "" (printf "; see `%s`" $instead))) -}}
 {{- end -}}
 {{- end -}}

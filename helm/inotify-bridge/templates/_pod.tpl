@@ -143,7 +143,8 @@ spec:
         name: {{ include "inotify-bridge.fullname" . }}
     - name: runtime
       emptyDir:
-        sizeLimit: 64Mi
+        {{- /* Without a state directory the journal is in /tmp. */}}
+        sizeLimit: {{ eq .Values.persistence.type "none" | ternary .Values.persistence.emptyDir.sizeLimit "64Mi" }}
     {{- if eq .Values.persistence.type "emptyDir" }}
     - name: state
       emptyDir:
