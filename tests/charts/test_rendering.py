@@ -290,7 +290,7 @@ def test_names_of_a_sidecars_secrets() -> None:
 
 
 def test_refused_pairs() -> None:
-    """Two monitors, a monitor without its Service, two secrets in one place, state that would be left behind."""
+    """Two monitors, a monitor without its Service, two secrets in one place, state that is left behind."""
     for settings, words in (
         (["serviceMonitor.enabled=true", "podMonitor.enabled=true"], "one of them"),
         (["serviceMonitor.enabled=true", "service.enabled=false"], "needs service.enabled"),
@@ -397,7 +397,7 @@ def test_the_guide(mode: str, tmp_path: Path) -> None:
 
 
 def test_the_guide_names_every_secret() -> None:
-    """docs/kubernetes.md names each Secret that the examples with a broker want, or their pods never start."""
+    """docs/kubernetes.md names each Secret that the examples with a broker want: their pods wait for it."""
     for example in ("daemonset", "deployment"):
         volumes = pod(rendered(example))["volumes"]
         names = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
