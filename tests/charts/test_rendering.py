@@ -17,7 +17,7 @@ import yaml
 from inotify_bridge import config
 from tests.charts import derived
 from tests.charts.derived import BRIDGE, SIDECAR
-from tests.charts.helm import HelmError, Manifests, helm, manifests
+from tests.charts.helm import HelmError, Manifests, helm, manifests, template
 
 EXAMPLES = [path.name for path in derived.examples()]
 PODS = [name for name in EXAMPLES if name != "injection"]
@@ -205,7 +205,7 @@ def test_names_of_digits_stay_strings() -> None:
         "--set-json",
         'injection.namespaces=["12"]',
     )
-    found = [one for one in yaml.safe_load_all(derived.template(BRIDGE, *options, release="34")) if one]
+    found = [one for one in yaml.safe_load_all(template(BRIDGE, *options, release="34")) if one]
     assert {one["metadata"]["labels"]["app.kubernetes.io/instance"] for one in found} == {"34"}
     assert [one["metadata"]["namespace"] for one in found if one["kind"] == "ConfigMap"] == ["12"]
 
