@@ -179,6 +179,13 @@ def test_identity_outlives_the_pod() -> None:
     assert hosts == {"daemonset": "${NODE_NAME}", "deployment": "demo-inotify-bridge.bridge"}
 
 
+def test_an_empty_host_is_none() -> None:
+    """An empty `events.host` is as good as none: the container's name would be another after each restart."""
+    for example, key in (("minimal", "config"), ("deployment", "config"), ("injection", "injection.config")):
+        emptied = changed(f'{key}.events.host=""', example=example)
+        assert list(agents(emptied)) == list(agents(rendered(example)))
+
+
 def test_sidecars_of_namespaces_are_told_apart(application: Manifests) -> None:
     """The host in a sidecar's source names the namespace: pods of two StatefulSets may be called the same."""
     for found in (application, rendered("injection")):
@@ -246,6 +253,8 @@ def test_a_change_of_the_configuration() -> None:
         ('watch=[{"name":"a","hostPath":"/a","existingClaim":"b"}]', "/watch/0"),
         ('config.http.listen=":1"', "see `port`"),
         ('config.http.listen=""', "see `port`"),
+        ('config.shutdown_timeout="45s"', "the drain would be killed"),
+        ('persistence.emptyDir.sizeLimit="1Gi"', "1 group(s), 1GiB each, needs more than 1Gi"),
         ('config.state.dir="/x"', "see `persistence`"),
         ("config.state.dir=null", "see `persistence`"),
         ('config.http.admin_socket=""', "the chart sets it"),
@@ -273,6 +282,7 @@ def test_refused(setting: str, words: str) -> None:
         ('http.listen=""', "set `port` instead"),
         ('http.admin_socket="/x"', "the chart sets it"),
         ("state.dir=null", "in a volume of its pod"),
+        ('watch_groups[1]={"name":"b","paths":["/watch/b"],"sinks":["orders"]}', "needs more than 2Gi"),
     ],
 )
 def test_refused_of_a_sidecar(setting: str, words: str) -> None:

@@ -35,12 +35,28 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- if hasKey (dig "state" dict $sidecar.config) "dir" -}}
 {{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
 {{- end -}}
+{{- include "inotify-bridge-sidecar.room" (dict "config" $sidecar.config "limit" $sidecar.stateSizeLimit) -}}
+{{- $host := "${POD_NAME}.${POD_NAMESPACE}" -}}
 {{- $added := dict
       "http" (dict "listen" (printf "%s:%v" $sidecar.listenAddress $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
       "state" (dict "dir" "/var/lib/inotify-bridge")
-      "events" (dict "host" "${POD_NAME}.${POD_NAMESPACE}")
+      "events" (dict "host" $host)
       "log" (dict "format" "json") -}}
-{{- toYaml (mergeOverwrite $added (deepCopy $sidecar.config)) -}}
+{{- $config := mergeOverwrite $added (deepCopy $sidecar.config) -}}
+{{- if not $config.events.host -}}
+{{- $_ := set $config.events "host" $host -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* Fails where the states of all groups, of 1GiB each unless `state.max_bytes` says otherwise, are too much. */}}
+{{- define "inotify-bridge-sidecar.room" -}}
+{{- $groups := len (.config.watch_groups | default list) -}}
+{{- if and (not (dig "state" "max_bytes" "" .config)) (regexMatch "^[0-9]+Gi$" (toString .limit)) -}}
+{{- if ge $groups (trimSuffix "Gi" .limit | int) -}}
+{{- fail (printf "the state of %d group(s), 1GiB each, needs more than %s, and the pod would be evicted while a broker is away: raise the size limit, or lower config.state.max_bytes" $groups .limit) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "inotify-bridge-sidecar.configMap" -}}

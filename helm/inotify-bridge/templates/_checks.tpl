@@ -6,6 +6,14 @@
 {{- if and (eq .Values.mode "deployment") (eq .Values.persistence.type "hostPath") -}}
 {{- fail "persistence.type: a Deployment moves between nodes and would leave its state behind: use claim" -}}
 {{- end -}}
+{{- if eq .Values.persistence.type "emptyDir" -}}
+{{- include "inotify-bridge-sidecar.room" (dict "config" .Values.config "limit" .Values.persistence.emptyDir.sizeLimit) -}}
+{{- end -}}
+{{- with dig "shutdown_timeout" "" .Values.config | toString | regexFind "^[0-9]+s$" -}}
+{{- if ge (trimSuffix "s" . | int) (int $.Values.terminationGracePeriodSeconds) -}}
+{{- fail (printf "terminationGracePeriodSeconds: config.shutdown_timeout is %s, and the drain would be killed" .) -}}
+{{- end -}}
+{{- end -}}
 {{- if and (eq .Values.mode "daemonset") .Values.podDisruptionBudget.enabled -}}
 {{- fail "podDisruptionBudget: a drain leaves the pods of a DaemonSet alone" -}}
 {{- end -}}

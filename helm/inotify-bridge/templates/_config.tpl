@@ -20,5 +20,9 @@ must outlive the pod: the node for a DaemonSet, release and namespace for a Depl
 {{- if ne .Values.persistence.type "none" -}}
 {{- $_ := set $added "state" (dict "dir" "/var/lib/inotify-bridge") -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $added (deepCopy .Values.config)) -}}
+{{- $config := mergeOverwrite $added (deepCopy .Values.config) -}}
+{{- if not $config.events.host -}}
+{{- $_ := set $config.events "host" $host -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}
