@@ -197,6 +197,18 @@ def test_sidecars_of_namespaces_are_told_apart(application: Manifests) -> None:
     assert (fields["POD_NAME"], fields["POD_NAMESPACE"]) == ("metadata.name", "metadata.namespace")
 
 
+def test_the_state_of_a_node_belongs_to_the_agent() -> None:
+    """The init container gives the directory to the user that the agent runs as, wherever that is set."""
+    for settings, owner in (
+        ([], ["10001", "10001"]),
+        (["securityContext.runAsUser=7", "podSecurityContext.runAsGroup=8"], ["7", "8"]),
+    ):
+        (prepare,) = pod(changed(*settings, 'persistence.type="hostPath"'))["initContainers"]
+        assert prepare["command"][-2:] == owner
+    with pytest.raises(HelmError, match="needs podSecurityContext"):
+        changed("podSecurityContext.runAsUser=null", 'persistence.type="hostPath"')
+
+
 def test_a_state_in_memory_has_room() -> None:
     """Without a state directory the journal is in /tmp: that volume is as large as a state's would be."""
     for kind, limit in (("none", "2Gi"), ("emptyDir", "64Mi")):
@@ -222,6 +234,13 @@ def test_a_watched_claim_keeps_its_owner() -> None:
     volumes = {volume["name"]: volume for volume in pod(rendered("deployment"))["volumes"]}
     assert volumes["watch-uploads"]["persistentVolumeClaim"]["readOnly"] is True
     assert "readOnly" not in volumes["state"]["persistentVolumeClaim"]
+
+
+def test_both_charts_in_one_release(application: Manifests) -> None:
+    """An application that depends on both charts has two ConfigMaps, not one that overwrites the other."""
+    assert not {name for kind, name in application if kind == "ConfigMap"} & {
+        name for kind, name in rendered("minimal") if kind == "ConfigMap"
+    }
 
 
 def test_the_sidecar_holds_the_application(application: Manifests) -> None:

@@ -17,7 +17,7 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- end -}}
 
 {{- define "inotify-bridge-sidecar.configMapName" -}}
-{{- (index .Values "inotify-bridge-sidecar").configMapName | default (printf "%s-inotify-bridge" .Release.Name | trunc 63 | trimSuffix "-") -}}
+{{- (index .Values "inotify-bridge-sidecar").configMapName | default (printf "%s-inotify-bridge-sidecar" .Release.Name | trunc 63 | trimSuffix "-") -}}
 {{- end -}}
 
 {{/* The agent's whole configuration. Addresses, state and identity follow from the pod and are not asked for. */}}
