@@ -272,6 +272,9 @@ def test_a_change_of_the_configuration() -> None:
         ('watch=[{"name":"a","hostPath":"/a","existingClaim":"b"}]', "/watch/0"),
         ('config.http.listen=":1"', "see `port`"),
         ('config.http.listen=""', "see `port`"),
+        ('config.watch_groups[0].paths[0]="/srv/uploads"', "mounted is /watch/uploads"),
+        ('config.watch_groups[0].paths[0]={"path":"/watch/upload"}', "mounted is /watch/uploads"),
+        ("watch=[]", "mounted is nothing, see `watch`"),
         ('config.shutdown_timeout="45s"', "the drain would be killed"),
         ('persistence.emptyDir.sizeLimit="1Gi"', "1 group(s), 1GiB each, needs more than 1Gi"),
         ('config.state.dir="/x"', "see `persistence`"),
@@ -280,7 +283,10 @@ def test_a_change_of_the_configuration() -> None:
         ('listenAddress="::"', "at '/listenAddress'"),
         ('fullnameOverride="A_b"', "at '/fullnameOverride'"),
         ('podLabels={"app.kubernetes.io/name":"x"}', "podLabels.app.kubernetes.io/name"),
-        ('watch=[{"name":"a","hostPath":"/a"},{"name":"a","hostPath":"/b"}]', "watch: the name `a`"),
+        (
+            'watch=[{"name":"uploads","hostPath":"/a"},{"name":"uploads","hostPath":"/b"}]',
+            "`uploads` is there twice",
+        ),
         ('secrets=[{"name":"a","secretName":"b"},{"name":"a","secretName":"c"}]', "secrets: the name `a`"),
         ('injection.volume="it\'s"', "at '/injection/volume'"),
         ('injection.label="a b"', "at '/injection/label'"),
@@ -301,6 +307,7 @@ def test_refused(setting: str, words: str) -> None:
         ('http.listen=""', "set `port` instead"),
         ('http.admin_socket="/x"', "the chart sets it"),
         ("state.dir=null", "in a volume of its pod"),
+        ('watch_groups[0].paths[0]="/data"', "mounted is /watch"),
         ('watch_groups[1]={"name":"b","paths":["/watch/b"],"sinks":["orders"]}', "needs more than 2Gi"),
     ],
 )
@@ -419,7 +426,10 @@ def test_the_guide(mode: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```yaml\n(mode:.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     (shown,) = [values for values in map(yaml.safe_load, blocks) if values["mode"] == mode]
     file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(shown | {"config": yaml.safe_load(MINIMAL.read_text())["config"]}))
+    config = yaml.safe_load(
+        MINIMAL.read_text().replace("/watch/uploads", f"/watch/{shown['watch'][0]['name']}")
+    )
+    file.write_text(yaml.safe_dump(shown | {"config": config["config"]}))
     assert (mode, "demo-inotify-bridge") in {
         (kind.lower(), name) for kind, name in manifests(BRIDGE, "--values", file)
     }

@@ -35,6 +35,7 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- if hasKey (dig "state" dict $sidecar.config) "dir" -}}
 {{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
 {{- end -}}
+{{- include "inotify-bridge-sidecar.mounted" (dict "config" $sidecar.config "mounts" (list (clean $sidecar.mountPath)) "roots" list) -}}
 {{- include "inotify-bridge-sidecar.room" (dict "config" $sidecar.config "limit" $sidecar.stateSizeLimit) -}}
 {{- $host := "${POD_NAME}.${POD_NAMESPACE}" -}}
 {{- $added := dict
@@ -47,6 +48,23 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- $_ := set $config.events "host" $host -}}
 {{- end -}}
 {{- toYaml $config -}}
+{{- end -}}
+
+{{/* Fails where a group watches what is not mounted: its root would be lost, in a pod that is ready. */}}
+{{- define "inotify-bridge-sidecar.mounted" -}}
+{{- range $group := .config.watch_groups -}}
+{{- range $group.paths -}}
+{{- $path := kindIs "map" . | ternary . (dict "path" .) -}}
+{{- $path = get $path "path" | clean -}}
+{{- $found := has $path $.roots -}}
+{{- range $.mounts -}}
+{{- $found = or $found (eq $path .) (hasPrefix (printf "%s/" .) $path) -}}
+{{- end -}}
+{{- if and (hasPrefix "/" $path) (not $found) -}}
+{{- fail (printf "config.watch_groups: `%s` watches %s, where nothing is mounted in the container: mounted is %s" $group.name $path (join ", " $.mounts | default "nothing, see `watch`")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{/* Fails where the states of all groups, of 1GiB each unless `state.max_bytes` says otherwise, are too much. */}}

@@ -6,6 +6,11 @@
 {{- if and (eq .Values.mode "deployment") (eq .Values.persistence.type "hostPath") -}}
 {{- fail "persistence.type: a Deployment moves between nodes and would leave its state behind: use claim" -}}
 {{- end -}}
+{{- $mounts := list -}}
+{{- range .Values.watch -}}
+{{- $mounts = append $mounts (printf "/watch/%s" .name) -}}
+{{- end -}}
+{{- include "inotify-bridge-sidecar.mounted" (dict "config" .Values.config "mounts" $mounts "roots" (list "/watch")) -}}
 {{- if eq .Values.persistence.type "emptyDir" -}}
 {{- include "inotify-bridge-sidecar.room" (dict "config" .Values.config "limit" .Values.persistence.emptyDir.sizeLimit) -}}
 {{- end -}}
