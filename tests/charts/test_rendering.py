@@ -17,7 +17,7 @@ import yaml
 from inotify_bridge import config
 from tests.charts import derived
 from tests.charts.derived import BRIDGE, SIDECAR
-from tests.charts.helm import HelmError, Manifests, helm, manifests
+from tests.charts.helm import HelmError, Manifests, helm, manifests, template
 
 EXAMPLES = [path.name for path in derived.examples()]
 PODS = [name for name in EXAMPLES if name != "injection"]
@@ -108,7 +108,7 @@ def test_the_agent_takes_every_configuration(
     application: Manifests, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Each configuration that a chart writes is loaded by the agent."""
-    for name in ("NODE_NAME", "POD_NAME"):
+    for name in ("NODE_NAME", "POD_NAME", "POD_NAMESPACE"):
         monkeypatch.setenv(name, "a-name")
     for found in (application, *map(rendered, EXAMPLES)):
         for text in agents(found):
@@ -179,11 +179,68 @@ def test_identity_outlives_the_pod() -> None:
     assert hosts == {"daemonset": "${NODE_NAME}", "deployment": "demo-inotify-bridge.bridge"}
 
 
+def test_an_empty_host_is_none() -> None:
+    """An empty `events.host` is as good as none: the container's name would be another after each restart."""
+    for example, key in (("minimal", "config"), ("deployment", "config"), ("injection", "injection.config")):
+        emptied = changed(f'{key}.events.host=""', example=example)
+        assert list(agents(emptied)) == list(agents(rendered(example)))
+
+
+def test_sidecars_of_namespaces_are_told_apart(application: Manifests) -> None:
+    """The host in a sidecar's source names the namespace: pods of two StatefulSets may be called the same."""
+    for found in (application, rendered("injection")):
+        assert yaml.safe_load(next(agents(found)))["events"]["host"] == "${POD_NAME}.${POD_NAMESPACE}"
+    (sidecar,) = pod(application)["initContainers"]
+    fields = {
+        one["name"]: one["valueFrom"]["fieldRef"]["fieldPath"] for one in sidecar["env"] if "valueFrom" in one
+    }
+    assert (fields["POD_NAME"], fields["POD_NAMESPACE"]) == ("metadata.name", "metadata.namespace")
+
+
+def test_the_state_of_a_node_belongs_to_the_agent() -> None:
+    """The init container gives the directory to the user that the agent runs as, wherever that is set."""
+    for settings, owner in (
+        ([], ["10001", "10001"]),
+        (["securityContext.runAsUser=7", "podSecurityContext.runAsGroup=8"], ["7", "8"]),
+    ):
+        (prepare,) = pod(changed(*settings, 'persistence.type="hostPath"'))["initContainers"]
+        assert prepare["command"][-2:] == owner
+    with pytest.raises(HelmError, match="needs podSecurityContext"):
+        changed("podSecurityContext.runAsUser=null", 'persistence.type="hostPath"')
+
+
+def test_a_state_in_memory_has_room() -> None:
+    """Without a state directory the journal is in /tmp: that volume is as large as a state's would be."""
+    for kind, limit in (("none", "2Gi"), ("emptyDir", "64Mi")):
+        volumes = {volume["name"]: volume for volume in pod(changed(f'persistence.type="{kind}"'))["volumes"]}
+        assert volumes["runtime"]["emptyDir"]["sizeLimit"] == limit
+
+
+def test_names_of_digits_stay_strings() -> None:
+    """A release and a namespace called by a number are strings in the manifests."""
+    options = (
+        "--values",
+        BRIDGE / "examples/injection/values.yaml",
+        "--set-json",
+        'injection.namespaces=["12"]',
+    )
+    found = [one for one in yaml.safe_load_all(template(BRIDGE, *options, release="34")) if one]
+    assert {one["metadata"]["labels"]["app.kubernetes.io/instance"] for one in found} == {"34"}
+    assert [one["metadata"]["namespace"] for one in found if one["kind"] == "ConfigMap"] == ["12"]
+
+
 def test_a_watched_claim_keeps_its_owner() -> None:
     """The claim that is watched is read-only as a volume: fsGroup must not change the files of others."""
     volumes = {volume["name"]: volume for volume in pod(rendered("deployment"))["volumes"]}
     assert volumes["watch-uploads"]["persistentVolumeClaim"]["readOnly"] is True
     assert "readOnly" not in volumes["state"]["persistentVolumeClaim"]
+
+
+def test_both_charts_in_one_release(application: Manifests) -> None:
+    """An application that depends on both charts has two ConfigMaps, not one that overwrites the other."""
+    assert not {name for kind, name in application if kind == "ConfigMap"} & {
+        name for kind, name in rendered("minimal") if kind == "ConfigMap"
+    }
 
 
 def test_the_sidecar_holds_the_application(application: Manifests) -> None:
@@ -214,7 +271,25 @@ def test_a_change_of_the_configuration() -> None:
         ('watch=[{"name":"a"}]', "hostPath"),
         ('watch=[{"name":"a","hostPath":"/a","existingClaim":"b"}]', "/watch/0"),
         ('config.http.listen=":1"', "see `port`"),
+        ('config.http.listen=""', "see `port`"),
+        ('config.watch_groups[0].paths[0]="/srv/uploads"', "mounted is /watch/uploads"),
+        ('config.watch_groups[0].paths[0]={"path":"/watch/upload"}', "mounted is /watch/uploads"),
+        ("watch=[]", "mounted is nothing, see `watch`"),
+        ('config.shutdown_timeout="45s"', "the drain would be killed"),
+        ('persistence.emptyDir.sizeLimit="1Gi"', "1 group(s), 1GiB each, needs more than 1Gi"),
         ('config.state.dir="/x"', "see `persistence`"),
+        ("config.state.dir=null", "see `persistence`"),
+        ('config.http.admin_socket=""', "the chart sets it"),
+        ('listenAddress="::"', "at '/listenAddress'"),
+        ('fullnameOverride="A_b"', "at '/fullnameOverride'"),
+        ('podLabels={"app.kubernetes.io/name":"x"}', "podLabels.app.kubernetes.io/name"),
+        (
+            'watch=[{"name":"uploads","hostPath":"/a"},{"name":"uploads","hostPath":"/b"}]',
+            "`uploads` is there twice",
+        ),
+        ('secrets=[{"name":"a","secretName":"b"},{"name":"a","secretName":"c"}]', "secrets: the name `a`"),
+        ('injection.volume="it\'s"', "at '/injection/volume'"),
+        ('injection.label="a b"', "at '/injection/label'"),
         ('persistence.type="claim"', "each needs a state directory of its own"),
         ("podDisruptionBudget.enabled=true", "leaves the pods of a DaemonSet alone"),
         ("injection.enabled=true", "/injection"),
@@ -226,12 +301,40 @@ def test_refused(setting: str, words: str) -> None:
         changed(setting)
 
 
+@pytest.mark.parametrize(
+    ("setting", "words"),
+    [
+        ('http.listen=""', "set `port` instead"),
+        ('http.admin_socket="/x"', "the chart sets it"),
+        ("state.dir=null", "in a volume of its pod"),
+        ('watch_groups[0].paths[0]="/data"', "mounted is /watch"),
+        ('watch_groups[1]={"name":"b","paths":["/watch/b"],"sinks":["orders"]}', "needs more than 2Gi"),
+    ],
+)
+def test_refused_of_a_sidecar(setting: str, words: str) -> None:
+    """What the templates of the library set is refused in its configuration, also where it is empty."""
+    with pytest.raises(HelmError, match=words):
+        changed(f"injection.config.{setting}", example="injection")
+
+
+def test_names_of_a_sidecars_secrets() -> None:
+    """A secret may not take the name of the configuration's volume, nor that of another."""
+    for names, words in ((["config"], "the configuration's volume"), (["a", "a"], "there twice")):
+        secrets = json.dumps([{"name": name, "secretName": "x"} for name in names])
+        with pytest.raises(HelmError, match=words):
+            changed(f"injection.secrets={secrets}", example="injection")
+
+
 def test_refused_pairs() -> None:
-    """Two monitors, a monitor without its Service, and state that a Deployment would leave behind."""
+    """Two monitors, a monitor without its Service, two secrets in one place, state that is left behind."""
     for settings, words in (
         (["serviceMonitor.enabled=true", "podMonitor.enabled=true"], "one of them"),
         (["serviceMonitor.enabled=true", "service.enabled=false"], "needs service.enabled"),
         (['mode="deployment"', 'persistence.type="hostPath"'], "use claim"),
+        (
+            ['secrets=[{"name":"admin-token","secretName":"a"}]', 'adminToken.existingSecret="b"'],
+            "that of adminToken",
+        ),
     ):
         with pytest.raises(HelmError, match=words):
             changed(*settings)
@@ -333,7 +436,19 @@ def test_the_guide(mode: str, tmp_path: Path) -> None:
     blocks = re.findall(r"^```yaml\n(mode:.*?)^```", GUIDE.read_text(), re.MULTILINE | re.DOTALL)
     (shown,) = [values for values in map(yaml.safe_load, blocks) if values["mode"] == mode]
     file = tmp_path / "values.yaml"
-    file.write_text(yaml.safe_dump(shown | {"config": yaml.safe_load(MINIMAL.read_text())["config"]}))
+    config = yaml.safe_load(
+        MINIMAL.read_text().replace("/watch/uploads", f"/watch/{shown['watch'][0]['name']}")
+    )
+    file.write_text(yaml.safe_dump(shown | {"config": config["config"]}))
     assert (mode, "demo-inotify-bridge") in {
         (kind.lower(), name) for kind, name in manifests(BRIDGE, "--values", file)
     }
+
+
+def test_the_guide_names_every_secret() -> None:
+    """docs/kubernetes.md names each Secret that the examples with a broker want: their pods wait for it."""
+    for example in ("daemonset", "deployment"):
+        volumes = pod(rendered(example))["volumes"]
+        names = {volume["secret"]["secretName"] for volume in volumes if "secret" in volume}
+        assert names
+        assert [name for name in names if name not in GUIDE.read_text()] == []

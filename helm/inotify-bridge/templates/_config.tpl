@@ -7,7 +7,7 @@ must outlive the pod: the node for a DaemonSet, release and namespace for a Depl
 {{- define "inotify-bridge.config" -}}
 {{- range $key, $instead := dict "http.listen" "port" "http.admin_token_file" "adminToken" "http.admin_socket" "" "state.dir" "persistence" -}}
 {{- $path := splitList "." $key -}}
-{{- if dig (first $path) (last $path) "" $.Values.config -}}
+{{- if hasKey (dig (first $path) dict $.Values.config) (last $path) -}}
 {{- fail (printf "config.%s: the chart sets it%s" $key (empty $instead | ternary "" (printf "; see `%s`" $instead))) -}}
 {{- end -}}
 {{- end -}}
@@ -20,5 +20,9 @@ must outlive the pod: the node for a DaemonSet, release and namespace for a Depl
 {{- if ne .Values.persistence.type "none" -}}
 {{- $_ := set $added "state" (dict "dir" "/var/lib/inotify-bridge") -}}
 {{- end -}}
-{{- toYaml (mergeOverwrite $added (deepCopy .Values.config)) -}}
+{{- $config := mergeOverwrite $added (deepCopy .Values.config) -}}
+{{- if not $config.events.host -}}
+{{- $_ := set $config.events "host" $host -}}
+{{- end -}}
+{{- toYaml $config -}}
 {{- end -}}

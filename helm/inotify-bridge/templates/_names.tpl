@@ -16,8 +16,8 @@
 {{- end -}}
 
 {{- define "inotify-bridge.selector" -}}
-app.kubernetes.io/name: {{ include "inotify-bridge.name" . }}
-app.kubernetes.io/instance: {{ .Release.Name }}
+app.kubernetes.io/name: {{ include "inotify-bridge.name" . | toYaml }}
+app.kubernetes.io/instance: {{ toYaml .Release.Name }}
 {{- end -}}
 
 {{- define "inotify-bridge.labels" -}}

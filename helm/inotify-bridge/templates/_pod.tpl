@@ -39,8 +39,9 @@ spec:
         - python3
         - -c
         - import os, sys; os.chown("/state", int(sys.argv[1]), int(sys.argv[2])); os.chmod("/state", 0o700)
-        - {{ .Values.podSecurityContext.runAsUser | quote }}
-        - {{ .Values.podSecurityContext.runAsGroup | quote }}
+        {{- $runs := mergeOverwrite (deepCopy .Values.podSecurityContext) .Values.securityContext }}
+        - {{ required "persistence.hostPath.prepare: needs podSecurityContext.runAsUser" $runs.runAsUser | quote }}
+        - {{ required "persistence.hostPath.prepare: needs podSecurityContext.runAsGroup" $runs.runAsGroup | quote }}
       securityContext:
         runAsUser: 0
         runAsNonRoot: false
@@ -143,7 +144,8 @@ spec:
         name: {{ include "inotify-bridge.fullname" . }}
     - name: runtime
       emptyDir:
-        sizeLimit: 64Mi
+        {{- /* Without a state directory the journal is in /tmp. */}}
+        sizeLimit: {{ eq .Values.persistence.type "none" | ternary .Values.persistence.emptyDir.sizeLimit "64Mi" }}
     {{- if eq .Values.persistence.type "emptyDir" }}
     - name: state
       emptyDir:

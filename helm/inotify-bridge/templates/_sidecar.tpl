@@ -17,7 +17,7 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- end -}}
 
 {{- define "inotify-bridge-sidecar.configMapName" -}}
-{{- (index .Values "inotify-bridge-sidecar").configMapName | default (printf "%s-inotify-bridge" .Release.Name | trunc 63 | trimSuffix "-") -}}
+{{- (index .Values "inotify-bridge-sidecar").configMapName | default (printf "%s-inotify-bridge-sidecar" .Release.Name | trunc 63 | trimSuffix "-") -}}
 {{- end -}}
 
 {{/* The agent's whole configuration. Addresses, state and identity follow from the pod and are not asked for. */}}
@@ -26,18 +26,55 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- if not (and $sidecar.config.watch_groups $sidecar.config.sinks) -}}
 {{- fail "config: say what to watch and where to send it: watch_groups and sinks" -}}
 {{- end -}}
-{{- if dig "http" "listen" "" $sidecar.config -}}
+{{- if hasKey (dig "http" dict $sidecar.config) "listen" -}}
 {{- fail "config.http.listen: set `port` instead: the probes ask there" -}}
 {{- end -}}
-{{- if dig "state" "dir" "" $sidecar.config -}}
+{{- if hasKey (dig "http" dict $sidecar.config) "admin_socket" -}}
+{{- fail "config.http.admin_socket: the chart sets it" -}}
+{{- end -}}
+{{- if hasKey (dig "state" dict $sidecar.config) "dir" -}}
 {{- fail "config.state.dir: the state of a sidecar is in a volume of its pod" -}}
 {{- end -}}
+{{- include "inotify-bridge-sidecar.mounted" (dict "config" $sidecar.config "mounts" (list (clean $sidecar.mountPath)) "roots" list) -}}
+{{- include "inotify-bridge-sidecar.room" (dict "config" $sidecar.config "limit" $sidecar.stateSizeLimit) -}}
+{{- $host := "${POD_NAME}.${POD_NAMESPACE}" -}}
 {{- $added := dict
       "http" (dict "listen" (printf "%s:%v" $sidecar.listenAddress $sidecar.port) "admin_socket" "/run/inotify-bridge/admin.sock")
       "state" (dict "dir" "/var/lib/inotify-bridge")
-      "events" (dict "host" "${POD_NAME}")
+      "events" (dict "host" $host)
       "log" (dict "format" "json") -}}
-{{- toYaml (mergeOverwrite $added (deepCopy $sidecar.config)) -}}
+{{- $config := mergeOverwrite $added (deepCopy $sidecar.config) -}}
+{{- if not $config.events.host -}}
+{{- $_ := set $config.events "host" $host -}}
+{{- end -}}
+{{- toYaml $config -}}
+{{- end -}}
+
+{{/* Fails where a group watches what is not mounted: its root would be lost, in a pod that is ready. */}}
+{{- define "inotify-bridge-sidecar.mounted" -}}
+{{- range $group := .config.watch_groups -}}
+{{- range $group.paths -}}
+{{- $path := kindIs "map" . | ternary . (dict "path" .) -}}
+{{- $path = get $path "path" | clean -}}
+{{- $found := has $path $.roots -}}
+{{- range $.mounts -}}
+{{- $found = or $found (eq $path .) (hasPrefix (printf "%s/" .) $path) -}}
+{{- end -}}
+{{- if and (hasPrefix "/" $path) (not $found) -}}
+{{- fail (printf "config.watch_groups: `%s` watches %s, where nothing is mounted in the container: mounted is %s" $group.name $path (join ", " $.mounts | default "nothing, see `watch`")) -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+{{- end -}}
+
+{{/* Fails where the states of all groups, of 1GiB each unless `state.max_bytes` says otherwise, are too much. */}}
+{{- define "inotify-bridge-sidecar.room" -}}
+{{- $groups := len (.config.watch_groups | default list) -}}
+{{- if and (not (dig "state" "max_bytes" "" .config)) (regexMatch "^[0-9]+Gi$" (toString .limit)) -}}
+{{- if ge $groups (trimSuffix "Gi" .limit | int) -}}
+{{- fail (printf "the state of %d group(s), 1GiB each, needs more than %s, and the pod would be evicted while a broker is away: raise the size limit, or lower config.state.max_bytes" $groups .limit) -}}
+{{- end -}}
+{{- end -}}
 {{- end -}}
 
 {{- define "inotify-bridge-sidecar.configMap" -}}
@@ -47,7 +84,7 @@ metadata:
   name: {{ include "inotify-bridge-sidecar.configMapName" . }}
   labels:
     app.kubernetes.io/name: inotify-bridge-sidecar
-    app.kubernetes.io/instance: {{ .Release.Name }}
+    app.kubernetes.io/instance: {{ toYaml .Release.Name }}
     app.kubernetes.io/managed-by: {{ .Release.Service }}
 data:
   config.yaml: |
@@ -83,6 +120,10 @@ checksum/inotify-bridge: {{ include "inotify-bridge-sidecar.config" . | sha256su
       valueFrom:
         fieldRef:
           fieldPath: metadata.name
+    - name: POD_NAMESPACE
+      valueFrom:
+        fieldRef:
+          fieldPath: metadata.namespace
     {{- with $sidecar.extraEnv }}
     {{- toYaml . | nindent 4 }}
     {{- end }}
@@ -140,7 +181,15 @@ checksum/inotify-bridge: {{ include "inotify-bridge-sidecar.config" . | sha256su
 - name: inotify-bridge
   emptyDir:
     sizeLimit: {{ $sidecar.stateSizeLimit }}
-{{- range $sidecar.secrets }}
+{{- range $index, $secret := $sidecar.secrets }}
+{{- if eq .name "config" -}}
+{{- fail "secrets: the name `config` is that of the configuration's volume" -}}
+{{- end -}}
+{{- range slice $sidecar.secrets 0 $index -}}
+{{- if eq .name $secret.name -}}
+{{- fail (printf "secrets: the name `%s` is there twice" .name) -}}
+{{- end -}}
+{{- end }}
 - name: inotify-bridge-{{ .name }}
   secret:
     secretName: {{ .secretName }}
