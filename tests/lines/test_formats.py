@@ -293,6 +293,18 @@ def test_json_that_is_nested(opening: str, closing: str) -> None:
     assert _data(line(50_000), "json")["reason"] == "is JSON that is nested too deeply"
 
 
+@pytest.mark.parametrize("name", [None, "json"])
+def test_what_moves_the_cursor_of_a_terminal(name: str | None) -> None:
+    """No control character of a log stands bare in an event, nor what ends a line for some; none is lost."""
+    hidden = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
+    line = json.dumps({"a": hidden, hidden: "é"}, ensure_ascii=False)
+    raw = Raw(0, 1, len(line), line.encode())
+    item = Extractor("utf-8", None if name is None else ready_made(name).parse).item(raw, b"p", 0)
+    assert not set(hidden) & set(item.data)
+    assert json.loads(item.data)["message"] == line
+    assert json.loads(item.data)["fields"] == ({"a": hidden, hidden: "é"} if name else {})
+
+
 def test_half_of_a_pair() -> None:
     """JSON can escape what is no Unicode: it is replaced."""
     assert _data(rb'{"a":"\ud800"}', "json")["fields"] == {"a": "?"}
