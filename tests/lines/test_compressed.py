@@ -27,6 +27,6 @@ def test_what_it_holds(tmp_path: Path) -> None:
 
 
 def test_what_it_cannot_hold(tmp_path: Path) -> None:
-    """A file that says it holds more than its bytes ever could is counted nowhere: its last bytes are no size."""
+    """A file that says it holds more than its bytes ever could is counted nowhere."""
     forged = gzip.compress(os.urandom(20_000))[:-4] + struct.pack("<I", 2**32 - 1)
     assert _measured(tmp_path / "a.gz", forged) is None
