@@ -306,6 +306,19 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
 
 
+def test_every_byte_that_is_read_is_counted(follow: Callable[..., Logs], trees: Trees) -> None:
+    """Also those that make no entry, of which nothing is recorded: a hole of 64 MiB is passed over."""
+    logs = follow()
+    logs.append("app.log", "one")
+    os.truncate(trees.root / "app.log", 1 << 26)
+    logs.append("app.log", "two")
+    logs.agent.start()
+    logs.arrive("one", "two")
+    eventually(lambda: logs.agent.metric("log_bytes_read_total") >= (1 << 26) + 4, what="all is counted")
+    assert logs.agent.metric("log_bytes_read_total") == (1 << 26) + 4
+    logs.agent.stop()
+
+
 @pytest.mark.parametrize("limit", ["100:4096", "100:100"])
 def test_more_rotated_files_than_descriptors(follow: Callable[..., Logs], trees: Trees, limit: str) -> None:
     """
