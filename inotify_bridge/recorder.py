@@ -317,6 +317,8 @@ class Recorder:
         if self._missing:
             return False
         empty = not (batch.items or batch.writes or found.items or found.states)
+        if empty and found.bytes_read:  # of a line without its end: there is nothing to record
+            self._metrics.log_read(found.bytes_read, found.bytes_lost)
         committed = empty or self.books.record(batch, found)
         if not committed:
             self._missing = True  # nothing may come after a batch that is missing

@@ -129,10 +129,15 @@ def _table(
             min_width=8 if name else None,
         )
     for row in rows[:most]:
-        table.add_row(*(column.fill(*row) for column in shown))
+        table.add_row(*(_cell(column.fill(*row)) for column in shown))
     yield table
     if left := max(0, len(rows) - most):
         yield Text(f"and {plural(left, noun)} more, with less to tell", style=_SOFT)
+
+
+def _cell(made: str | Text) -> Text:
+    """What is not `Text` would be read as markup, which may hold links."""
+    return made if isinstance(made, Text) else Text(escaped(made))
 
 
 def _speed(events: float | None) -> str:
@@ -141,7 +146,7 @@ def _speed(events: float | None) -> str:
 
 def _badge(words: str, style: str) -> Text:
     sign = {_GOOD: "✓", _BAD: "!", _WAIT: "…"}[style]
-    return Text(f"{sign} {words}", style=style)
+    return Text(f"{sign} {escaped(words)}", style=style)
 
 
 def _sorted_groups(figures: AgentStatus) -> list[GroupStatus]:
@@ -180,7 +185,7 @@ def _logs(_: Pace, group: GroupStatus) -> str:
 
 
 _GROUP_COLUMNS: Final = (
-    Column("GROUP", lambda _, group: Text(escaped(group["name"])), number=False),
+    Column("GROUP", lambda _, group: group["name"], number=False),
     Column("STATE", _group_state, number=False),
     Column("SEQUENCE", lambda _, group: f"{group['sequence']:,}", 72),
     Column("RECORDED/s", lambda pace, group: _speed(pace.recorded(group["name"])), 40),
@@ -219,9 +224,9 @@ def _confirmed(pace: Pace, group: GroupStatus, sink: SinkStatus) -> str:
 
 
 _SINK_COLUMNS: Final = (
-    Column("GROUP", lambda _, group, sink: Text(escaped(group["name"])), 50, number=False),
-    Column("SINK", lambda _, group, sink: Text(escaped(sink["name"])), number=False),
-    Column("TYPE", lambda _, group, sink: Text(escaped(sink["type"])), 95, number=False),
+    Column("GROUP", lambda _, group, sink: group["name"], 50, number=False),
+    Column("SINK", lambda _, group, sink: sink["name"], number=False),
+    Column("TYPE", lambda _, group, sink: sink["type"], 95, number=False),
     Column("STATE", _sink_state, number=False),
     Column("ACKED", lambda _, group, sink: f"{sink['acked_sequence']:,}", 95),
     Column("CONFIRMED/s", _confirmed, 72),

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
+import resource
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -60,6 +62,7 @@ def _run(path: Path, terminal: Terminal | None, reload_on_change: bool) -> int:
     from inotify_bridge.cli.service import Service
     from inotify_bridge.systemd import ServiceManager
 
+    _raise_limit_of_descriptors()
     # Before the file is read: what changes from here on is seen.
     file = FileWatch(path) if reload_on_change else None
     loaded = config.load(path)
@@ -98,6 +101,16 @@ def _run(path: Path, terminal: Terminal | None, reload_on_change: bool) -> int:
     code = _ended(left, kept=loaded.state.dir is not None)
     _end_beside_a_hanging_disk(agent, code)
     return code
+
+
+def _raise_limit_of_descriptors() -> None:
+    """
+    As many as the process may have at all: shells and service managers give 1,024 for the sake of select(2),
+    which nothing here uses, and rotated files that wait to be read are open.
+    """
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(OSError, ValueError):  # "unlimited" is more than the kernel gives
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def _end_beside_a_hanging_disk(agent: Agent, code: int) -> None:

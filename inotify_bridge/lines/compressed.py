@@ -16,6 +16,8 @@ SUFFIX: Final = b".gz"
 
 _READ: Final = 16_384
 _LEAST: Final = 18  # header and trailer of RFC 1952
+_MOST: Final = 1032
+"""What a byte can hold, at the most: two bits for 258, RFC 1951."""
 
 
 class Gzip(NamedTuple):
@@ -30,7 +32,11 @@ class Gzip(NamedTuple):
 
 
 def measure(fd: int) -> Gzip | None:
-    """What an open file of gzip holds; None where it is none, or not complete. Raises: OSError."""
+    """
+    What an open file of gzip holds; None where it is none, or not complete, or cannot hold what it says.
+
+    Raises: OSError.
+    """
     length = os.fstat(fd).st_size
     if length < _LEAST:
         return None
@@ -39,4 +45,4 @@ def measure(fd: int) -> Gzip | None:
     except zlib.error:
         return None
     (size,) = struct.unpack("<I", os.pread(fd, 4, length - 4))
-    return Gzip(size, head)
+    return Gzip(size, head) if size <= _MOST * length else None

@@ -5,13 +5,16 @@ from __future__ import annotations
 import base64
 import codecs
 import json
+import re
 from json.encoder import encode_basestring
-from typing import Any
+from typing import Any, Final
 
 from inotify_bridge.events.event import LogItem
 from inotify_bridge.events.names import members
 from inotify_bridge.lines.pattern import Mismatch, Parse
 from inotify_bridge.lines.splitter import Raw
+
+_HIDDEN: Final = re.compile("[\x7f-\x9f\u2028\u2029]")
 
 
 class Extractor:
@@ -93,9 +96,16 @@ def _string(text: str) -> str:
 
 
 def _unicode(data: str) -> str:
-    """JSON may escape what is no Unicode (half of a pair): that cannot be encoded."""
+    """
+    JSON as events have it.
+
+    It may escape what is no Unicode (half of a pair), which cannot be encoded. And it need not escape what
+    moves the cursor of a terminal (U+009B begins a sequence) or ends a line for some who read lines.
+    """
     try:
         data.encode()
     except UnicodeEncodeError:
-        return data.encode("utf-8", "replace").decode()
-    return data
+        data = data.encode("utf-8", "replace").decode()
+    if data.isascii() and "\x7f" not in data:
+        return data
+    return _HIDDEN.sub(lambda found: f"\\u{ord(found[0]):04x}", data)

@@ -15,6 +15,13 @@ from typing import Any, Final, NamedTuple
 from inotify_bridge.lines.fields import last_such, utc
 from inotify_bridge.lines.pattern import Mismatch, Parse
 
+NESTED: Final = 90
+"""
+Levels of JSON. The event adds some, and whoever reads it may have a limit of his own: MySQL stores 100, and
+Python's depends on how deep it stands in calls already. What is deeper would be a line that a sink can never
+take, and that everything behind it waits for.
+"""
+
 
 class Format(NamedTuple):
     """
@@ -47,6 +54,8 @@ _SYSLOG_3164: Final = re.compile(
     r"(?:(?P<program>[^\s\[:]++)(?:\[(?P<pid>[^\]]*+)\])?+: ?+)?+(?P<message>.*+)",
     re.DOTALL,
 )
+# An element is found by its end first: what begins it may stand in it any number of times.
+_STRUCTURE: Final = re.compile(r'\[(?:[^\]"\\]|\\.|"(?:[^"\\]|\\.)*+")*+\]', re.DOTALL)
 _ELEMENT: Final = re.compile(r'\[([^\s\]]++)((?: [^\s=]++="(?:[^"\\]|\\.)*+")*+)\]')
 _PARAMETER: Final = re.compile(r' ([^\s=]++)="((?:[^"\\]|\\.)*+)"')
 _SYSLOG_FIELDS: Final = (
@@ -61,6 +70,7 @@ _SYSLOG_FIELDS: Final = (
     "message",
 )
 _PAIR: Final = re.compile(r'\s*+([^\s="]++)(?:=(?:"((?:[^"\\]|\\.)*+)"|([^\s"]*+)))?+(?=\s|\Z)')
+_MARK: Final = re.compile(r'"(?:[^"\\]|\\.)*+"|[\[\]{}]', re.DOTALL)
 _ESCAPE: Final = re.compile(r"\\(.)", re.DOTALL)
 _ESCAPE_OR_UNICODE: Final = re.compile(r"\\(?:u([0-9A-Fa-f]{4})|(.))", re.DOTALL)
 _ESCAPED: Final = {"n": "\n", "t": "\t", "r": "\r"}
@@ -146,20 +156,35 @@ def _syslog_time(text: str) -> str:
 def _structured(text: str) -> Mapping[str, Any]:
     return {
         element[1]: {key: _ESCAPE.sub(r"\1", value) for key, value in _PARAMETER.findall(element[2])}
-        for element in _ELEMENT.finditer(text)
+        for element in map(_ELEMENT.fullmatch, _STRUCTURE.findall(text))
+        if element is not None
     }
 
 
 def _json(text: str) -> Mapping[str, Any]:
+    if _depth(text) > NESTED:
+        raise Mismatch("is JSON that is nested too deeply")
     try:
         found = json.loads(text, parse_constant=_no_number)
-    except RecursionError:
-        raise Mismatch("is JSON that is nested too deeply") from None
     except ValueError as error:
         raise Mismatch(f"is no JSON: {error}") from None
     if not isinstance(found, dict):
         raise Mismatch("is JSON, but no object")
     return found
+
+
+def _depth(text: str) -> int:
+    """How deeply JSON is nested; of what is none, any number."""
+    if text.count("{") + text.count("[") <= NESTED:  # so are nearly all lines
+        return 0
+    depth = deepest = 0
+    for mark in _MARK.findall(text):
+        if mark in "{[":
+            depth += 1
+            deepest = max(deepest, depth)
+        elif mark in "}]":
+            depth -= 1
+    return deepest
 
 
 def _no_number(word: str) -> float:

@@ -257,14 +257,14 @@ class Search:
         try:
             for name, seen, fd in self._rotated(place):
                 found.append((name, seen, fd))
+                # At once: there may be more than a process may have open.
+                if seen.st_mtime_ns <= since or not seen.st_size or any(_is_copy(fd, one) for one in known):
+                    os.close(found.pop()[2])
         except BaseException:
             for _, _, fd in found:
                 os.close(fd)
             raise
         for name, seen, fd in sorted(found, key=lambda one: one[1].st_mtime_ns):
-            if seen.st_mtime_ns <= since or not seen.st_size or any(_is_copy(fd, one) for one in known):
-                os.close(fd)
-                continue
             path = self._beside(place, name, log)
             generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
             generation.open(fd, time.monotonic())

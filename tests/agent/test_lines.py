@@ -306,6 +306,42 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
 
 
+def test_every_byte_that_is_read_is_counted(follow: Callable[..., Logs], trees: Trees) -> None:
+    """Also those that make no entry, of which nothing is recorded: a hole of 64 MiB is passed over."""
+    logs = follow()
+    logs.append("app.log", "one")
+    os.truncate(trees.root / "app.log", 1 << 26)
+    logs.append("app.log", "two")
+    logs.agent.start()
+    logs.arrive("one", "two")
+    eventually(lambda: logs.agent.metric("log_bytes_read_total") >= (1 << 26) + 4, what="all is counted")
+    assert logs.agent.metric("log_bytes_read_total") == (1 << 26) + 4
+    logs.agent.stop()
+
+
+@pytest.mark.parametrize("limit", ["100:4096", "100:100"])
+def test_more_rotated_files_than_descriptors(follow: Callable[..., Logs], trees: Trees, limit: str) -> None:
+    """
+    A directory comes with more rotated files than a process usually may have open: new ones are read where
+    the limit can be raised, and old ones keep the log from being read nowhere.
+    """
+    logs = follow()
+    logs.agent.prefix = ["prlimit", f"--nofile={limit}"]
+    logs.agent.start()
+    new, outside = limit == "100:4096", trees.outside / "logs"
+    outside.mkdir()
+    for number in range(200):
+        rotated = outside / f"app.log.{number}"
+        rotated.write_text(f"rotated {number}\n")
+        if not new:
+            os.utime(rotated, (1, 1))
+    (outside / "app.log").write_text("the log\n")
+    outside.rename(trees.root / "logs")
+    eventually(lambda: "the log" in logs.messages(), what="the log is read")
+    assert len(logs.messages()) == (201 if new else 1)
+    logs.agent.stop()
+
+
 def test_a_file_that_cannot_be_read(follow: Callable[..., Logs], trees: Trees) -> None:
     """What is no regular file is left alone, though it has the name of a log, and nothing waits for it."""
     logs = follow()

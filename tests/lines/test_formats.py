@@ -16,7 +16,7 @@ from inotify_bridge.errors import ConfigError
 from inotify_bridge.events.envelope import Encoder
 from inotify_bridge.lines.extract import Extractor
 from inotify_bridge.lines.fields import Timestamp, converted
-from inotify_bridge.lines.formats import NAMES, ready_made
+from inotify_bridge.lines.formats import NAMES, NESTED, ready_made
 from inotify_bridge.lines.pattern import Mismatch, own
 from inotify_bridge.lines.splitter import Raw
 
@@ -279,9 +279,43 @@ def test_a_number_that_is_too_large() -> None:
     assert data["reason"] == "has a number that is too large"
 
 
+@pytest.mark.parametrize(("opening", "closing"), [("[", "]"), ('{"b":', "}"), ('[{"b":', "}]")])
+def test_json_that_is_nested(opening: str, closing: str) -> None:
+    """What is nested up to a limit is taken, as marks in a string do not count; what is deeper never is."""
+    each = opening.count("[") + opening.count("{")
+    times = (NESTED - 1) // each
+
+    def line(times: int) -> bytes:
+        return ('{"a":' + opening * times + '"' + "[{" * NESTED + '"' + closing * times + "}").encode()
+
+    assert "fields" in _data(line(times), "json")
+    assert _data(line(times + each), "json")["reason"] == "is JSON that is nested too deeply"
+    assert _data(line(50_000), "json")["reason"] == "is JSON that is nested too deeply"
+
+
+@pytest.mark.parametrize("name", [None, "json"])
+def test_what_moves_the_cursor_of_a_terminal(name: str | None) -> None:
+    """No control character of a log stands bare in an event, nor what ends a line for some; none is lost."""
+    hidden = "".join(map(chr, [*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029]))
+    line = json.dumps({"a": hidden, hidden: "é"}, ensure_ascii=False)
+    raw = Raw(0, 1, len(line), line.encode())
+    item = Extractor("utf-8", None if name is None else ready_made(name).parse).item(raw, b"p", 0)
+    assert not set(hidden) & set(item.data)
+    assert json.loads(item.data)["message"] == line
+    assert json.loads(item.data)["fields"] == ({"a": hidden, hidden: "é"} if name else {})
+
+
 def test_half_of_a_pair() -> None:
     """JSON can escape what is no Unicode: it is replaced."""
     assert _data(rb'{"a":"\ud800"}', "json")["fields"] == {"a": "?"}
+
+
+def test_structured_data_that_never_begins() -> None:
+    """Brackets that open no element are passed over once, and what surrounds them is found."""
+    began = time.process_time()
+    found = parse("syslog", f'<1>1 - h p - - {"[" * 100_000} x][a b="c]"] m')
+    assert time.process_time() - began < 10
+    assert found["data"] == {"a": {"b": "c]"}}
 
 
 @pytest.mark.usefixtures("re2")

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import copy
+import io
 import re
 import sys
 from pathlib import Path
 from typing import Final
 
 import pytest
+from rich.console import Console
 
+from inotify_bridge.cli.board import board
+from inotify_bridge.cli.pace import Pace, look
 from inotify_bridge.web.server import WebServer
 from tests.cli.running import Running
 from tests.operator.terminal import Terminal
@@ -54,6 +58,20 @@ def troubled(view: GivenView) -> None:
     away["name"], away["connected"], away["last_error"] = "lake", False, "Connection refused"
     group["sinks"].append(away)
     group["findings"] = [finding("Sink lake takes no messages", "sink lake: \x1b[2JConnection refused")]
+
+
+def test_nothing_in_a_cell_is_markup(view: GivenView) -> None:
+    """Whatever has the agent's address and answers: no word of it moves the cursor or becomes a link."""
+    evil = "[link=https://example.com]x[/link]\x1b[2J\x9b2J\u202e"
+    group = view.figures["groups"][0]
+    group["name"] = group["sinks"][0]["name"] = group["sinks"][0]["type"] = evil
+    group["state"] = evil  # type: ignore[typeddict-item]  # from a stranger
+    group["resync"]["last"] = {"reason": evil, "completed_at": "", "entries": 0, "duration_seconds": 0.0}
+    said = io.StringIO()
+    console = Console(file=said, force_terminal=True, color_system=None, width=400, height=50)
+    console.print(board(Pace(None, look(view.figures)), evil, console.size))
+    assert not {"\x1b", "\x9b", "\u202e"} & set(said.getvalue())
+    assert said.getvalue().count(r"[link=https://example.com]x[/link]\x1b[2J\x9b2J\u202e") == 7
 
 
 @pytest.mark.parametrize("columns", [40, 80, 200])
