@@ -216,8 +216,8 @@ class Splitter:
         """
         A line is too long before its end is seen: what comes up to that is passed over.
 
-        Only by the line itself, not by the lines before it: until it ends, or is too long, it may be the first
-        of the next entry.
+        By itself, not with the lines before it: until it ends, or is too long, it may be the first of the next
+        entry.
         """
         if self._begins(self._buffer[self._joined :]):
             if self._joined:
