@@ -125,6 +125,7 @@ _LINES = [
 )
 @example([b"x" * 30, b"x" * 30, b"1 a", b"1 a"], [65], True, 0)
 @example([b"x" * 70, b"y" * 70, b"1 a", b"1 a"], [140], True, 0)
+@example([b"x" * 30, b"4" * 70, b"1 a"], [100], True, 0)
 @example([b"x" * 70, b"\0\0001 a", b"1 a"], [71], True, 0)
 @example([b"x" * 64 + b"1", b"1 a", b"1 a"], [], True, 0)
 def test_reads_make_no_difference(lines: list[bytes], cuts: list[int], joined: bool, crash: int) -> None:
