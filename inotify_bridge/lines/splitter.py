@@ -216,7 +216,7 @@ class Splitter:
         """
         A line is too long before its end is seen: what comes up to that is passed over.
 
-        By itself, not with the lines before it: until it ends, or is too long, it may be the first of the next
+        By itself, not with the lines before it: until it ends, or is too long, it may be the first of another
         entry.
         """
         if self._begins(self._buffer[self._joined :]):
