@@ -32,7 +32,6 @@ from tests.waiting import eventually
 KINDS = ("created", "written", "deleted")
 TOPIC = "inotify-bridge-burst"
 HEADER = ("watcher", "events", "lost", "overflows", "burst s", "to the end s", "µs CPU/event", "peak MB")
-PIECE = 1 << 24
 SECONDS = 900.0
 _KIND = re.compile(rb'"type":"[^"]*\.file\.([a-z_]+)\.v1"')
 _NUMBER = re.compile(rb'"sequence":"[0-9a-f]+-([0-9]+)"')

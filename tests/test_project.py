@@ -10,6 +10,7 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from packaging.requirements import Requirement
@@ -17,6 +18,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "inotify_bridge"
+PYPROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SOURCES = sorted(PACKAGE.rglob("*.py"))
 ALL_SOURCES = [
     path
@@ -31,10 +33,15 @@ IMPORT_RULE = {
     "units": ("errors",),
     "numerals": (),
     "durable": (),
-    "capture": ("capture", "errors"),
+    "mounted": (),
+    "log": (),
+    "systemd": (),
+    "tap": ("sinks.base",),
+    "relays": ("outbox.relay",),
+    "capture": ("capture", "mounted", "errors"),
     "events": ("events", "capture", "errors"),
     "lines": ("lines", "capture", "events", "numerals", "errors"),
-    "outbox": ("outbox", "durable", "capture.index", "capture.change", "capture.port", "errors"),
+    "outbox": ("outbox", "durable", "mounted", "capture.index", "capture.change", "capture.port", "errors"),
     "outbox.relay": ("outbox", "sinks.base", "errors"),
     "outbox.relay_ports": ("outbox", "sinks.base"),
     "sinks": ("sinks", "durable", "numerals", "errors", "units"),
@@ -42,6 +49,19 @@ IMPORT_RULE = {
     "pyinotify": ("pyinotify", "capture.inotify", "capture.constants"),
     "metrics": ("metrics", "metric_series", "capture.constants", "events.event", "sinks.base", "errors"),
     "metric_series": ("metric_series",),
+    "config": (
+        "config",
+        "capture.change",
+        "capture.filters",
+        "lines",
+        "outbox.directory",
+        "sinks.base",
+        "sinks.registry",
+        "log",
+        "errors",
+        "units",
+    ),
+    "web": ("web", "tap", "log", "errors", "units"),
 }
 # The parts that know all others: nothing below them knows them.
 MAP = (
@@ -195,20 +215,38 @@ def locked(name: str) -> dict[str, str]:
     }
 
 
-@pytest.mark.parametrize(("lock", "extra"), [("requirements.lock", None), ("requirements-dev.lock", "dev")])
-def test_locks_cover_the_project(lock: str, extra: str | None) -> None:
-    """Every dependency that pyproject.toml names is locked, in a version it allows."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    extras = project["optional-dependencies"]
-    wanted = project["dependencies"] + (
-        extras["dev"] + extras["confluent"] + extras["sql"] + extras["postgres"] if extra else []
-    )
-    versions = locked(lock)
-    for requirement in map(Requirement, wanted):
+def wanted(project: dict[str, Any], extra: str) -> Iterator[Requirement]:
+    """What an extra asks for, with the extras of the project that it takes in."""
+    for requirement in map(Requirement, project["optional-dependencies"][extra]):
         if requirement.name != project["name"]:
-            assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+            yield requirement
+        for other in requirement.extras if requirement.name == project["name"] else ():
+            yield from wanted(project, other)
 
 
-def test_the_suite_runs_what_is_shipped() -> None:
-    """The suite's lock holds every package of the agent's lock in the same version."""
-    assert locked("requirements.lock").items() <= locked("requirements-dev.lock").items()
+@pytest.mark.parametrize(
+    ("lock", "extra"),
+    [("requirements.lock", ""), ("requirements-dev.lock", "dev"), ("requirements-image.lock", "all")],
+)
+def test_locks_cover_the_project(lock: str, extra: str) -> None:
+    """Every dependency that pyproject.toml names is locked, in a version it allows."""
+    project = PYPROJECT["project"]
+    versions = locked(lock)
+    for requirement in (
+        *map(Requirement, project["dependencies"]),
+        *(wanted(project, extra) if extra else ()),
+    ):
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_lock_of_the_build_covers_it() -> None:
+    """What the image is built with is locked, in a version that pyproject.toml allows."""
+    versions = locked("requirements-build.lock")
+    for requirement in map(Requirement, PYPROJECT["build-system"]["requires"]):
+        assert requirement.specifier.contains(versions[canonicalize_name(requirement.name)]), requirement
+
+
+@pytest.mark.parametrize("lock", ["requirements.lock", "requirements-image.lock"])
+def test_the_suite_runs_what_is_shipped(lock: str) -> None:
+    """The suite's lock holds every package of the agent's lock, and of the image's, in the same version."""
+    assert locked(lock).items() <= locked("requirements-dev.lock").items()

@@ -19,6 +19,7 @@ from inotify_bridge.capture.change import Stat
 from inotify_bridge.capture.constants import BLIND_FILE_SYSTEMS
 from inotify_bridge.capture.inotify import Inotify
 from inotify_bridge.capture.port import Handle, Identity, Volume
+from inotify_bridge.mounted import file_system_type
 
 _SYS_OPENAT2 = 437  # the same on every architecture, as all calls since Linux 5.1
 _RESOLVE_NO_SYMLINKS = 0x04
@@ -28,7 +29,6 @@ _DIRECTORY = os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC | os.O_NONBLOCK
 
 _libc = ctypes.CDLL(None, use_errno=True)
 _how = struct.pack("QQQ", _DIRECTORY | os.O_NOFOLLOW, 0, _RESOLVE_NO_SYMLINKS | _RESOLVE_BENEATH)
-_statfs_size = 256  # more than struct statfs of any architecture; f_type stands first
 
 
 class Door:
@@ -144,11 +144,7 @@ class KernelFileSystem:
 
     def blind(self, handle: Handle) -> str:
         """See `port.FileSystem`."""
-        buffer = ctypes.create_string_buffer(_statfs_size)
-        if _libc.fstatfs(_fd(handle), buffer) < 0:
-            return ""
-        magic: int = ctypes.c_long.from_buffer(buffer).value
-        return BLIND_FILE_SYSTEMS.get(magic & 0xFFFFFFFF, "")
+        return BLIND_FILE_SYSTEMS.get(file_system_type(_fd(handle)), "")
 
     def volume(self, handle: Handle) -> Volume:
         """See `port.FileSystem`."""

@@ -9,6 +9,7 @@ Everything happens on the recorder's thread, in steps between its batches.
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import time
 from collections import OrderedDict
@@ -352,7 +353,7 @@ class Follower:
             self._register.drop(generation)
 
     def _ring_at(self, log: bytes, due: float) -> None:
-        if due < self._due.get(log, float("inf")):
+        if due < self._due.get(log, math.inf):
             self._due[log] = due
             heapq.heappush(self._timers, (due, log))
 
@@ -386,9 +387,8 @@ class Follower:
                 self._expect_nothing(generation)
                 self._let_go(generation)
             elif not generation.path:
-                generation.grown_at = generation.opened_at = float(
-                    "-inf"
-                )  # too many without a name: this one has lingered enough
+                # Too many without a name: this one has lingered enough.
+                generation.grown_at = generation.opened_at = -math.inf
                 self._mark(generation.log)
 
     def _expect_nothing(self, generation: Generation) -> None:

@@ -199,8 +199,7 @@ class Search:
         fd = open_file(directory, name, seen)
         if fd is None:
             return False
-        if not generation.fits(fd):
-            os.close(fd)
+        if not _is_its(generation, fd):
             return False
         generation.open(fd, time.monotonic())
         self._register.identify(generation, (seen.st_dev, seen.st_ino))
@@ -212,14 +211,13 @@ class Search:
         if not (generation.read_to or generation.headed):
             return False
         for name, seen, fd in self._rotated(place):
-            if generation.fits(fd):
+            if _is_its(generation, fd):
                 generation.open(fd, time.monotonic())
                 generation.copied = True
                 self._register.identify(generation, (seen.st_dev, seen.st_ino))
                 self._register.place(generation, self._beside(place, name, generation.log))
                 self._concerns(generation.log)
                 return True
-            os.close(fd)
         return False
 
     def _gone(self, generation: Generation, place: tuple[int, bytes] | None) -> None:
@@ -254,22 +252,25 @@ class Search:
         chain = self._register.chains.get(log, [])
         known = [*others, *(generation.fd for generation in chain if generation.fd >= 0)]
         found: list[tuple[bytes, os.stat_result, int]] = []
+        unused: set[int] = set()
         try:
             for name, seen, fd in self._rotated(place):
-                found.append((name, seen, fd))
+                unused.add(fd)
                 # At once: there may be more than a process may have open.
                 if seen.st_mtime_ns <= since or not seen.st_size or any(_is_copy(fd, one) for one in known):
-                    os.close(found.pop()[2])
-        except BaseException:
-            for _, _, fd in found:
+                    unused.remove(fd)
+                    os.close(fd)
+                else:
+                    found.append((name, seen, fd))
+            for name, seen, fd in sorted(found, key=lambda one: one[1].st_mtime_ns):
+                path = self._beside(place, name, log)
+                generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
+                unused.remove(fd)
+                generation.open(fd, time.monotonic())
+                self._register.join(generation, chain.index(before) if before in chain else None)
+        finally:
+            for fd in unused:
                 os.close(fd)
-            raise
-        for name, seen, fd in sorted(found, key=lambda one: one[1].st_mtime_ns):
-            path = self._beside(place, name, log)
-            generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
-            generation.open(fd, time.monotonic())
-            self._register.join(generation, chain.index(before) if before in chain else None)
-
         self._count_compressed(log, place, since)
 
     def _count_compressed(self, log: bytes, place: tuple[int, bytes], since: int) -> None:
@@ -309,12 +310,12 @@ class Search:
         for name, seen, fd in self._rotated(place):
             position = Position(seen.st_size, None)
             path = self._beside(place, name, log)
-            if path and self._start_of(path, seen) is not None:
+            try:
+                if not path or self._start_of(path, seen) is None:
+                    generation = self._register.new(log, path, (seen.st_dev, seen.st_ino), position)
+                    generation.remember(fd)
+            finally:
                 os.close(fd)
-                continue
-            generation = self._register.new(log, path, (seen.st_dev, seen.st_ino), position)
-            generation.remember(fd)
-            os.close(fd)
 
     def _rotated(self, place: tuple[int, bytes]) -> Iterator[tuple[bytes, os.stat_result, int]]:
         """Files beside a log that have a rotated name and that nobody knows, open; the caller's to close."""
@@ -352,6 +353,17 @@ class Search:
         top, slash, _ = log.rpartition(b"/")
         path = top + slash + name
         return path if self._places.at(path) == (place[0], name) else b""
+
+
+def _is_its(generation: Generation, fd: int) -> bool:
+    """Whether a descriptor is of a generation's file; if not, or if that cannot be read, it is closed."""
+    fits = False
+    try:
+        fits = generation.fits(fd)
+    finally:
+        if not fits:
+            os.close(fd)
+    return fits
 
 
 def _is_copy(fd: int, other: int) -> bool:

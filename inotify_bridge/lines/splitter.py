@@ -100,8 +100,8 @@ class Splitter:
             self._split(pending, found)
         else:
             self._join(pending, joined, found)
-        if len(self._buffer) > self._max_bytes:
-            found.append(self._cut())
+        if len(self._buffer) - self._joined > self._max_bytes:
+            self._cut(found)
         return found
 
     def flush(self) -> list[Raw]:
@@ -110,7 +110,7 @@ class Splitter:
             return []
         found: list[Raw] = []
         last = self._buffer[self._joined :]
-        if self._joined and last and self._starts is not None and self._starts(last.removesuffix(b"\r")):
+        if self._joined and last and self._begins(last):
             self._emit(found, self._buffer[: self._joined], self._lines)
             self._buffer, self._lines = last, 0
         self._emit(found, self._buffer, self._lines, unfinished=bool(last))
@@ -162,13 +162,11 @@ class Splitter:
 
     def _join(self, data: bytes, joined: int, found: list[Raw]) -> None:
         """Go through the lines of `data` behind the first `joined` bytes, which are one entry's."""
-        assert self._starts is not None
         begin, at, count = 0, joined, self._lines
-        if not joined:
+        if not joined and not self._skip:
             at = begin = self._without_hole(data)
         while (end := data.find(b"\n", at)) >= 0:
-            line = data[at:end]
-            starts = self._starts(line.removesuffix(b"\r"))
+            starts = self._begins(data[at:end])
             if self._skip and not starts:
                 self._pass(end + 1 - begin, 1)
                 begin = end + 1
@@ -184,6 +182,10 @@ class Splitter:
                 self._pass(at - begin, count)
                 begin, count, self._skip = at, 0, IN_ENTRY
         self._buffer, self._joined, self._lines = data[begin:], at - begin, count
+
+    def _begins(self, line: bytes) -> bool:
+        """By as much of a line as is kept: of one that is longer more may not have been read yet."""
+        return self._starts is not None and self._starts(line[: self._max_bytes].removesuffix(b"\r"))
 
     def _without_hole(self, data: bytes) -> int:
         nuls = len(data) - len(data.lstrip(b"\0"))
@@ -210,14 +212,23 @@ class Splitter:
 
     # -- what is too long
 
-    def _cut(self) -> Raw:
-        """The limit is reached before the end is seen: what comes up to it is passed over."""
-        kept = self._buffer[: self._max_bytes]
-        raw = Raw(self._offset, self._line, len(kept), kept, cut=True)
+    def _cut(self, found: list[Raw]) -> None:
+        """
+        A line is too long before its end is seen: what comes up to that is passed over.
+
+        By itself, not with the lines before it: until it ends, or is too long, it may be the first of another
+        entry.
+        """
+        if self._begins(self._buffer[self._joined :]):
+            if self._joined:
+                self._emit(found, self._buffer[: self._joined], self._lines)
+                self._buffer, self._lines = self._buffer[self._joined :], 0
+            self._skip = 0
+        if not self._skip:
+            self._emit_cut(found, self._buffer[: self._max_bytes])
         self._pass(len(self._buffer), self._lines)
         self._buffer, self._joined, self._lines = b"", 0, 0
         self._skip = IN_LINE
-        return raw
 
     def _skipped_line(self, data: bytes) -> bytes:
         end = data.find(b"\n")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ctypes
 import errno
 import logging
 import os
@@ -13,6 +12,7 @@ from typing import Final, NamedTuple
 
 from inotify_bridge.durable import sync_directory
 from inotify_bridge.errors import ConfigError
+from inotify_bridge.mounted import file_system_type
 
 # Locks of flock(2), and the memory that SQLite's connections share, hold within one machine only.
 REMOTE: Final = {
@@ -23,14 +23,12 @@ REMOTE: Final = {
     0x5346414F: "AFS",
     0x01021997: "9P",
 }
-_STATFS_SIZE: Final = 256  # more than struct statfs of any architecture; f_type stands first
 _COMPANIONS: Final = ("", "-wal", "-shm")
 _DO_OWNER: Final = "change its owner, or name another one"
 _DO_READ_ONLY: Final = (
     "check the disk, the kernel log names a fault; mount it for writing, or name another one"
 )
 
-_libc = ctypes.CDLL(None, use_errno=True)
 _log = logging.getLogger("inotify_bridge.store")
 
 
@@ -127,10 +125,14 @@ def _holds(root: Watched, directory: Path) -> bool:
 
 
 def _magic(directory: Path) -> int:
-    buffer = ctypes.create_string_buffer(_STATFS_SIZE)
-    if _libc.statfs(os.fsencode(directory), buffer) < 0:
+    try:
+        fd = os.open(directory, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    except OSError:
         return 0
-    return int(ctypes.c_long.from_buffer(buffer).value) & 0xFFFFFFFF
+    try:
+        return file_system_type(fd)
+    finally:
+        os.close(fd)
 
 
 def not_writable(directory: Path) -> Refused | None:

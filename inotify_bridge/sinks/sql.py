@@ -242,7 +242,7 @@ class _Session:
             SinkUnavailable: for what the database or its driver raised inside.
         """
         timer = threading.Timer(self._options.commit_timeout, self._expire)
-        timer.daemon = True
+        timer.daemon, timer.name = True, "commit-timeout"
         try:
             with self._busy:
                 timer.start()

@@ -9,7 +9,7 @@ from inotify_bridge.lines.options import Options
 
 
 def linger() -> None:
-    """A log that nobody writes is closed after half a second."""
+    """A log that nobody writes, or that was renamed, is closed after half a second, not after a minute."""
     whole = Lines.options
 
     def patched(self: Lines) -> Options:

@@ -377,7 +377,7 @@ def test_a_file_without_the_right_to_read(follow: Callable[..., Logs], trees: Tr
 def test_rotated_over_the_same_name(follow: Callable[..., Logs], trees: Trees) -> None:
     """Of logs that replace each other by rename only those are followed that are there."""
     logs = follow()
-    logs.agent.patch = "tests.agent.impatience:impatient"
+    logs.agent.patch = "tests.agent.hurry:linger"
     start(logs)
     rotated = trees.root / "app.log.1"
 

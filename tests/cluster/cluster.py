@@ -118,10 +118,6 @@ class Cluster:
         """What kubectl prints, given `data` as its input. Raises CommandFailed."""
         return _run([*self._kubectl(), *arguments], data, within)
 
-    def kubectl_process(self, *arguments: str, **how: Any) -> subprocess.Popen[bytes]:
-        """A kubectl that runs on: ``logs --follow``, ``wait`` … The caller ends it."""
-        return subprocess.Popen([*self._kubectl(), *arguments], stdin=subprocess.DEVNULL, **how)
-
     def get(self, *arguments: str) -> Any:
         """``kubectl get … -o json``, parsed."""
         return json.loads(self.kubectl("get", *arguments, "-o", "json"))

@@ -8,7 +8,7 @@ import tracemalloc
 from collections.abc import Sequence
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from inotify_bridge.lines.splitter import Position, Raw, Splitter
@@ -101,12 +101,33 @@ def test_a_hole_before_the_text() -> None:
             assert split(pieces, joined=joined) == [Raw(5000, 1, 5, b"text")]
 
 
+_LINES = [
+    b"1 a",
+    b" b",
+    b"",
+    b"x" * 30,
+    b"2\r",
+    b"\0\0",
+    b"3 \xff",
+    b"x" * 63 + b"\r",
+    b"y" * 64 + b"\r",
+    b"y" * 70,
+    b"4" * 70,
+    b"\0\0005 c",
+]
+
+
 @given(
-    st.lists(st.sampled_from([b"1 a", b" b", b"", b"x" * 30, b"2\r", b"\0\0", b"3 \xff"]), max_size=30),
-    st.lists(st.integers(0, 300), max_size=8),
+    st.lists(st.sampled_from(_LINES), max_size=30),
+    st.lists(st.integers(0, 900), max_size=8),
     st.booleans(),
     st.integers(0, 20),
 )
+@example([b"x" * 30, b"x" * 30, b"1 a", b"1 a"], [65], True, 0)
+@example([b"x" * 70, b"y" * 70, b"1 a", b"1 a"], [140], True, 0)
+@example([b"x" * 30, b"4" * 70, b"1 a"], [100], True, 0)
+@example([b"x" * 70, b"\0\0001 a", b"1 a"], [71], True, 0)
+@example([b"x" * 64 + b"1", b"1 a", b"1 a"], [], True, 0)
 def test_reads_make_no_difference(lines: list[bytes], cuts: list[int], joined: bool, crash: int) -> None:
     """Whatever pieces a file is read in, and wherever a crash interrupts that, the entries are the same."""
     data = b"\n".join(lines)

@@ -82,12 +82,36 @@ def _slow_clients_kept(patch: Patch) -> None:
         """Nobody has to go."""
 
 
+def _password_for_signals(patch: Patch) -> None:
+    """What a browser sends by itself is a token for signals too: the page of another site can give them."""
+    from inotify_bridge.web import app
+
+    @patch.instead_of(app, "given_token")
+    def given_token(original: Any, authorization: str, password: bool) -> Any:
+        return original(authorization, True)
+
+
+def _markup_of_names(patch: Patch) -> None:
+    """What stands in names and errors goes into the status page as it is."""
+    from inotify_bridge.web import html
+
+    @patch.instead_of(html, "escape")
+    def escape(original: Any, words: str) -> str:
+        return words
+
+
 MUTANTS = (
     Mutant(
         "raw name in a log line",
         "R17",
         _raw_name_in_log,
         "tests/test_log.py::test_hostile_names_stay_on_their_line",
+    ),
+    Mutant(
+        "markup of names in the page",
+        "R17",
+        _markup_of_names,
+        "tests/web/test_app.py::test_hostile_names_stay_text",
     ),
     Mutant("name not given back", "R17", _raw_name_in_events, "tests/events/test_names.py::test_round_trip"),
     Mutant(
@@ -107,6 +131,12 @@ MUTANTS = (
         "R19",
         _token_to_whoever_listens,
         "tests/config/test_target.py::test_the_token_goes_where_it_is_needed",
+    ),
+    Mutant(
+        "password for signals",
+        "R19",
+        _password_for_signals,
+        "tests/operator/test_http.py::test_no_signal_for_a_password",
     ),
     Mutant(
         "slow clients kept",

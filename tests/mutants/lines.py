@@ -73,6 +73,35 @@ def _loss_is_silent(patch: Patch) -> None:
         return None
 
 
+def _cut_with_the_next(patch: Patch) -> None:
+    """A line that is too long counts to the entry before it, although it begins another."""
+    from inotify_bridge.lines.splitter import Splitter
+
+    @patch.instead_of(Splitter, "_cut")
+    def cut(original: Any, self: Any, found: Any) -> None:
+        starts, self._starts = self._starts, lambda line: False
+        original(self, found)
+        self._starts = starts
+
+
+def _line_without_a_bound(patch: Patch) -> None:
+    """A line is kept until its end comes, however long that takes."""
+    from inotify_bridge.lines.splitter import Splitter
+
+    @patch.instead_of(Splitter, "_cut")
+    def cut(original: Any, self: Any, found: Any) -> None:
+        """It may end soon."""
+
+
+def _logs_stay_open(patch: Patch) -> None:
+    """Every log that was ever read keeps its descriptor."""
+    from inotify_bridge.lines.follower import Follower
+
+    @patch.instead_of(Follower, "_let_go")
+    def let_go(original: Any, self: Any, generation: Any) -> None:
+        """It may be written again."""
+
+
 MUTANTS = (
     Mutant(
         "offsets before entries",
@@ -102,4 +131,17 @@ MUTANTS = (
         f"{_AGENT}::test_rotated_while_it_was_down[rename]",
     ),
     Mutant("lost lines not told", "R2", _loss_is_silent, f"{_AGENT}::test_what_is_lost_is_told"),
+    Mutant(
+        "entry cut with the one before",
+        "R2",
+        _cut_with_the_next,
+        "tests/lines/test_splitter.py::test_reads_make_no_difference",
+    ),
+    Mutant(
+        "line without a bound",
+        "R13",
+        _line_without_a_bound,
+        "tests/lines/test_splitter.py::test_no_line_at_all_takes_no_memory",
+    ),
+    Mutant("logs stay open", "R13", _logs_stay_open, f"{_AGENT}::test_many_files"),
 )

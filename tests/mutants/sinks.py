@@ -78,6 +78,15 @@ def _lost_transaction_not_awaited(patch: Patch) -> None:
         connection.execute(update(table).where(self._own).values(epoch=after[0], sequence=after[1]))
 
 
+def _any_certificate_of_a_database(patch: Patch) -> None:
+    """SQL: PostgreSQL's certificate is not verified."""
+    from inotify_bridge.sinks.sql_drivers import PostgresqlDriver
+
+    @patch.instead_of(PostgresqlDriver, "_tls")
+    def tls(original: Any, self: Any) -> dict[str, str]:
+        return {"sslmode": "require"}
+
+
 def _queue_not_declared_again(patch: Patch) -> None:
     """RabbitMQ: a queue that was deleted while the agent runs stays away until the next connection."""
     from inotify_bridge.sinks.rabbitmq_connection import Connection
@@ -196,6 +205,12 @@ MUTANTS = (
         "R7",
         _lost_transaction_not_awaited,
         "tests/sinks/test_sql.py::test_a_second_writer_of_a_stream_is_noticed[sqlite]",
+    ),
+    Mutant(
+        "TLS to a database not verified",
+        "R19",
+        _any_certificate_of_a_database,
+        "tests/sinks/test_sql_failures.py::test_tls_is_verified",
     ),
     Mutant(
         "queue not declared again",

@@ -14,7 +14,6 @@ if TYPE_CHECKING:
     from tests.simulation.tree import Inode
 
 _EVENT = struct.Struct("iIII")
-_UNCONDITIONAL = IN_IGNORED | IN_Q_OVERFLOW
 _OVERFLOW = (-1, IN_Q_OVERFLOW, 0, b"")
 
 
