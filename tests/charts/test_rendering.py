@@ -332,6 +332,10 @@ def test_refused_pairs() -> None:
         (["serviceMonitor.enabled=true", "service.enabled=false"], "needs service.enabled"),
         (['mode="deployment"', 'persistence.type="hostPath"'], "use claim"),
         (
+            ['mode="deployment"', 'persistence.type="claim"', 'persistence.claim.size="1Gi"'],
+            "needs more than 1Gi",
+        ),
+        (
             ['secrets=[{"name":"admin-token","secretName":"a"}]', 'adminToken.existingSecret="b"'],
             "that of adminToken",
         ),

@@ -7,7 +7,7 @@ from typing import Any
 
 from tests.cluster.cluster import NODE, Cluster
 
-SIZE = "1Gi"
+SIZE = "2Gi"
 
 
 def make_volume(cluster: Cluster, name: str, directory: Path) -> None:

@@ -14,6 +14,9 @@
 {{- if eq .Values.persistence.type "emptyDir" -}}
 {{- include "inotify-bridge-sidecar.room" (dict "config" .Values.config "limit" .Values.persistence.emptyDir.sizeLimit) -}}
 {{- end -}}
+{{- if and (eq .Values.persistence.type "claim") (not .Values.persistence.claim.existingClaim) -}}
+{{- include "inotify-bridge-sidecar.room" (dict "config" .Values.config "limit" .Values.persistence.claim.size) -}}
+{{- end -}}
 {{- with dig "shutdown_timeout" "" .Values.config | toString | regexFind "^[0-9]+s$" -}}
 {{- if ge (trimSuffix "s" . | int) (int $.Values.terminationGracePeriodSeconds) -}}
 {{- fail (printf "terminationGracePeriodSeconds: config.shutdown_timeout is %s, and the drain would be killed" .) -}}

@@ -72,7 +72,7 @@ What the chart of an application includes, each with its whole context (`.`):
 {{- $groups := len (.config.watch_groups | default list) -}}
 {{- if and (not (dig "state" "max_bytes" "" .config)) (regexMatch "^[0-9]+Gi$" (toString .limit)) -}}
 {{- if ge $groups (trimSuffix "Gi" .limit | int) -}}
-{{- fail (printf "the state of %d group(s), 1GiB each, needs more than %s, and the pod would be evicted while a broker is away: raise the size limit, or lower config.state.max_bytes" $groups .limit) -}}
+{{- fail (printf "the state of %d group(s), 1GiB each, needs more than %s, which a broker that is away would fill: raise it, or lower config.state.max_bytes" $groups .limit) -}}
 {{- end -}}
 {{- end -}}
 {{- end -}}
