@@ -249,6 +249,16 @@ def test_alerts() -> None:
     assert name not in {rule.get("alert") for rule in rules}
 
 
+def test_runbook_url() -> None:
+    """Alerts link to where the runbook was published, each to its own section."""
+    there = "https://wiki.example.com/runbook"
+    found = changed("prometheusRule.enabled=true", f'prometheusRule.runbookUrl="{there}"')
+    rules = [rule for group in one(found, "PrometheusRule")["spec"]["groups"] for rule in group["rules"]]
+    links = [rule["annotations"]["runbook_url"] for rule in rules if "alert" in rule]
+    assert links
+    assert all(re.fullmatch(re.escape(there) + "#[a-z]+", link) for link in links), links
+
+
 def test_dashboards() -> None:
     """Each dashboard is a ConfigMap that Grafana's sidecar finds, with the JSON of the file."""
     found = [

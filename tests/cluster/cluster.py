@@ -152,6 +152,10 @@ class Cluster:
         """Give an image of the node a second name."""
         self._ctr("images", "tag", f"docker.io/library/{image}", f"docker.io/library/{name}")
 
+    def kill(self, container: str) -> None:
+        """SIGKILL to a container, by the id that Kubernetes gives: a crash."""
+        self._ctr("tasks", "kill", "--signal", "SIGKILL", container.removeprefix("containerd://"))
+
     # -- how it starts
 
     def _enter_namespaces(self) -> None:

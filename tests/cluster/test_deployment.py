@@ -115,3 +115,35 @@ def test_upgrade_and_rollback_under_load(
         f"upgrade and rollback under {_RATE:.0f} operations/s: {len(arrivals.fresh)} events, 0 holes, "
         f"0 differences, {arrivals.repeats} repeats"
     )
+
+
+def test_a_killed_agent_goes_on_under_load(
+    cluster: Cluster,
+    release: Release,
+    namespace: str,
+    trees: Trees,
+    place: OutsidePlace,
+    pods: Pods,
+    figure: Figure,
+) -> None:
+    """Killed while files change and started again, it goes on: no hole, no new epoch, a true replica."""
+    release.install(_values(namespace, place))
+    (agent,) = pods.ready()["status"]["containerStatuses"]
+    with (
+        place.consuming() as consuming,
+        trees.storming("load", _OPERATIONS // 4, 8, _RATE, "--open") as storm,
+    ):
+        eventually(lambda: len(consuming.seen().all) > 1000, within=60, what="a thousand events")
+        cluster.kill(agent["containerID"])
+        eventually(lambda: _restarts(pods) == 1, within=60, what="the agent runs again", poll=0.2)
+        assert storm.wait() == 0
+        release.uninstall()
+        arrivals = consuming.finished()
+    arrivals.assert_true(trees.root, digests=2)
+    _assert_one_epoch(arrivals, starts=2)
+    figure(f"killed under load: {len(arrivals.fresh)} events, 0 holes, {arrivals.repeats} repeats")
+
+
+def _restarts(pods: Pods) -> int:
+    (agent,) = pods.ready()["status"]["containerStatuses"]
+    return int(agent["restartCount"])

@@ -85,12 +85,12 @@ class Rsyslog:
         self._process.wait(120)
 
     def settle(self) -> None:
-        """Wait until nothing has come for three seconds."""
+        """Wait until nothing has come for twelve seconds: its commits may take some."""
         sizes: list[int] = []
 
         def quiet() -> bool:
             sizes.append(self._size())
-            return len(sizes) > 3 and len({*sizes[-4:]}) == 1
+            return len(sizes) > 12 and len({*sizes[-13:]}) == 1
 
         eventually(quiet, within=600, what="rsyslog has nothing more", poll=1.0)
 
