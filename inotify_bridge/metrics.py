@@ -243,9 +243,10 @@ class GroupMetrics:
         self._value("outbox_blocked").set(blocked)
 
     def commit_failed(self, reason: str) -> None:
-        """A batch could not be committed, for one of `errors.STORE_ERROR_REASONS`."""
+        """A batch could not be committed, for one of `errors.STORE_ERROR_REASONS`: what it says is not told."""
         self._series.by_label("commit_errors", self._owner)[reason].add(1)
         self._value("commit_failing").set(1)
+        self.consistent(False)
 
     def committing(self) -> None:
         """Batches are committed (again)."""

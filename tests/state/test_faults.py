@@ -49,7 +49,7 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     disk.fill()
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
-    assert agent.metric("commit_failing") == 1
+    assert (agent.metric("commit_failing"), agent.metric("consistent")) == (1, 0)
     shown = agent.group()
     assert any("free space" in problem for problem in shown["problems"])
     assert (shown["state"], shown["consistent"]) == ("blocked", False)
