@@ -86,7 +86,10 @@ class Signalled:
             if passed.is_set():
                 break
             if not alive:
-                raise UnavailableError(f"group {self.config.name}: the recorder ended before the barrier")
+                raise UnavailableError(
+                    f"group {self.config.name}: the recorder ended before the barrier",
+                    recorder.books.standstill,
+                )
             if late or gone():
                 raise UnavailableError(
                     f"group {self.config.name}: the barrier did not pass within {timeout:g} s",
