@@ -408,7 +408,13 @@ class Relay:
             self._park(Position(epoch, message.sequence), message, outcome)
         if not rejected or rejected[0][0] is not batch[0]:
             self._troubled(outcomes[0].reason or "other", outcomes[0].detail, False, _REFUSED)
+            lasting = self._pause >= self._limits.longest_pause
             self._back_off()
+            if lasting and not self._over():
+                # A broker may hold to a refusal for as long as the connection that met it lives: RabbitMQ
+                # does, where the policy that limited a quorum queue is cleared.
+                self._disconnect()
+                self._connect()
 
     def _park(self, position: Position, message: Message, outcome: Outcome) -> None:
         self._offered.clear()  # the journal has what takes its place, these have the message itself

@@ -39,10 +39,10 @@ def sink(broker: MemoryBroker) -> MemorySink:
     return sink_of(broker)
 
 
-def sink_of(broker: MemoryBroker) -> MemorySink:
+def sink_of(broker: MemoryBroker, kind: type[MemorySink] = MemorySink) -> MemorySink:
     name = next(name for name, one in MemoryBroker._named.items() if one is broker)
     context = SinkContext("orders", "uploads", SOURCE, "structured", "group", "test")
-    return MemorySink(MemorySink.Options(broker=name), context)
+    return kind(MemorySink.Options(broker=name), context)
 
 
 def sequences(broker: MemoryBroker) -> list[int]:
@@ -233,6 +233,31 @@ def test_rejected_replacement_waits(recording: Recording, broker: MemoryBroker, 
     assert len(recording.do(lambda store: store.parked())) == 1
     assert relay.status.position.sequence == 1
     broker.reject(lambda message: False)
+    recording.confirmed(3)
+    assert_go_back_n(sequences(broker), 1, 3)
+
+
+class Grudging(MemorySink):
+    """Refuses everything over its first connection, however often it is asked."""
+
+    connections = 0
+
+    def connect(self) -> None:
+        """Count, and connect."""
+        super().connect()
+        self.connections += 1
+
+    def publish(self, batch: Sequence[Message]) -> list[Outcome]:
+        """Refuse for now, or hand over."""
+        if self.connections == 1:
+            return [Outcome(Verdict.RETRY, "nacked", "over this connection never")] * len(batch)
+        return super().publish(batch)
+
+
+def test_a_refusal_that_lasts_as_long_as_its_connection(recording: Recording, broker: MemoryBroker) -> None:
+    """Who refuses for long is connected to anew: the refusal may be of the connection alone."""
+    recording.commit(messages(3))
+    recording.relay(sink_of(broker, Grudging))
     recording.confirmed(3)
     assert_go_back_n(sequences(broker), 1, 3)
 
