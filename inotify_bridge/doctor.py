@@ -257,6 +257,13 @@ def _limits(counts: list[Count], used: Usage, proc: str) -> Iterator[Finding]:
         yield Finding("ok", "fs.inotify.max_queued_events", f"is {queue}")
 
 
+_BEYOND: Final = {
+    "watches": "what is not covered is polled",
+    "instances": "without one for each group the agent does not start",
+}
+"""What follows where there are fewer than are needed."""
+
+
 def _limit(proc: str, noun: str, need: int, need_text: str, held: int, held_text: str) -> Iterator[Finding]:
     """The limit in force is the smallest of the machine's and the name space's."""
     for name in (f"fs.inotify.max_user_{noun}", f"user.max_inotify_{noun}"):
@@ -269,7 +276,7 @@ def _limit(proc: str, noun: str, need: int, need_text: str, held: int, held_text
         else:
             wanted = max(int((need + held) * _SPARE), limit * 2)
             advice = f"sysctl -w {name}={wanted}, and a line in /etc/sysctl.d to keep it"
-            yield Finding("failed", name, f"{detail}: what is not covered is polled", advice)
+            yield Finding("failed", name, f"{detail}: {_BEYOND[noun]}", advice)
 
 
 def _sysctl(proc: str, name: str) -> int | None:

@@ -138,6 +138,14 @@ def test_too_few_watches(proc: Path, tree: Path, name: str) -> None:
     assert found[0].advice.startswith(f"sysctl -w {name}=11,")
 
 
+def test_too_few_instances(proc: Path, tree: Path) -> None:
+    """Without an instance for each group nothing is polled: the agent does not start, and that is said."""
+    (proc / "sys/fs/inotify/max_user_instances").write_text("0\n")
+    found = finding(examine(configuration(tree), proc=str(proc)), "fs.inotify.max_user_instances")
+    assert found.status == "failed"
+    assert "the agent does not start" in found.detail
+
+
 def test_enough_of_everything(proc: Path, tree: Path) -> None:
     """Where all limits suffice nothing fails."""
     assert all(f.status != "failed" for f in examine(configuration(tree), proc=str(proc)))
