@@ -88,14 +88,16 @@ def _coverage(group: Group) -> Iterator[Finding]:
         yield Finding(
             "A root is lost",
             f"root {encode_name(root.place)} is lost",
-            "mount it or make it again; nothing is taken for deleted",
+            "mount it, or make it again with what was in it: an empty directory in its place counts as not "
+            "mounted yet; nothing is taken for deleted",
             "A root is lost",
         )
     if count := group.recorder.reconciler.uncovered_count:
         yield Finding(
             "Coverage is degraded",
             f"{count} directories are polled, not watched",
-            "`inotify-bridge doctor` says which limit to raise",
+            "`uncovered` in `inotify-bridge status --json` says why; where it is a limit, `inotify-bridge "
+            "doctor` says which one to raise",
             "Coverage is degraded",
         )
     if count := group.recorder.unreadable_logs:
