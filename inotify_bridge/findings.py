@@ -88,8 +88,8 @@ def _coverage(group: Group) -> Iterator[Finding]:
         yield Finding(
             "A root is lost",
             f"root {encode_name(root.place)} is lost",
-            "mount it, let the agent read it, or make it again with what was in it (an empty directory counts "
-            "as not mounted yet); the log says what it is; nothing is taken for deleted",
+            "mount it, let the agent read it, or make it again with what was in it (an empty directory "
+            "counts as not mounted yet); the log says what it is; nothing is taken for deleted",
             "A root is lost",
         )
     if count := group.recorder.reconciler.uncovered_count:
