@@ -11,6 +11,8 @@ _REFUSING_CLASSES: Final = frozenset(("22", "23", "44", "54"))
 _RAISED: Final = "P0001"
 _REFUSING_TYPES: Final = frozenset(("DataError", "IntegrityError"))
 
+_LONGEST: Final = 500
+
 _ROOM: Final = "free space on the disk of the database"
 _LOCKED: Final = "something holds a lock on it: end that, or wait"
 _RIGHTS: Final = "give this user the rights: CREATE on the schema, or SELECT, INSERT and UPDATE on the tables"
@@ -114,10 +116,13 @@ def _state(orig: Any) -> str:
 
 
 def _words(orig: Any) -> str:
+    """On one line and not long: PostgreSQL repeats the value that it refuses, whatever is in that."""
     primary = getattr(getattr(orig, "diag", None), "message_primary", None)
-    return primary or _first_line(orig)
+    if not primary:
+        return _first_line(orig)
+    return "".join(one if one.isprintable() else " " for one in primary[:_LONGEST])
 
 
 def _first_line(error: BaseException) -> str:
     words = str(error).strip().splitlines()
-    return words[0][:500] if words else type(error).__name__
+    return words[0][:_LONGEST] if words else type(error).__name__

@@ -243,6 +243,23 @@ def test_a_refused_row_stands_with_the_rejected(fresh: SqlHarness) -> None:
     assert fresh.count("_rejected") == len(refused)
 
 
+@pytest.mark.postgresql
+def test_a_reason_is_one_line(postgresql: PostgresqlServer) -> None:
+    """PostgreSQL repeats the value that it refuses: no line break of it stands in a reason, nor all of it."""
+    harness = PostgresqlHarness(postgresql)
+    try:
+        harness.rows(f"DROP TABLE {harness.name}")
+        harness.rows(f"CREATE TABLE {harness.name} (id uuid)")
+        sink = connected(harness.make(table=None, log_table=harness.name, columns={"id": "data.fields.id"}))
+        sink.publish([entry(1, id="a\nb\x1b[2J"), entry(2, id="x" * 5000)])
+        sink.close()
+        reasons = [row[0] for row in harness.rows(f"SELECT reason FROM {harness.name}_rejected ORDER BY 1")]
+        assert len(reasons) == 2
+        assert all(reason.isprintable() and len(reason) <= 500 for reason in reasons), reasons
+    finally:
+        harness.close()
+
+
 def test_what_is_no_time_and_no_number_is_refused_alike(fresh: SqlHarness) -> None:
     """Columns of times hold times in UTC, and no word that one database or Python would take for one."""
     columns = {"happened": "timestamp", "size": "integer", "share": "float"}
