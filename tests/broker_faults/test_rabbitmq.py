@@ -67,8 +67,8 @@ def test_full_queue(harness: RabbitmqHarness) -> None:
         run.over(lambda: limit(500), lambda: run.told("queue full"), make_room)
     finally:
         harness.broker.ctl("clear_policy", harness.name)
-    assert "nacked" in run.watcher.errors
-    assert run.watcher.connections == 1
+    # It may connect anew meanwhile, as to everybody who refuses for long; it never lost its connection.
+    assert set(run.watcher.errors) == {"nacked"}
 
 
 def test_queue_deleted(harness: RabbitmqHarness) -> None:

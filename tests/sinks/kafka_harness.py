@@ -9,13 +9,14 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, ClassVar, NamedTuple
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
 from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from tests.brokers import KafkaBroker
 from tests.brokers.ports import free_port
 from tests.sinks.harness import SinkHarness
 from tests.sinks.messages import Received, received
+from tests.waiting import eventually
 
 _numbers = itertools.count()
 
@@ -166,4 +167,13 @@ class KafkaHarness(SinkHarness):
 
     def _ends(self, consumer: Consumer) -> list[int]:
         partitions = [TopicPartition(self.topic, one) for one in range(self._partitions)]
-        return [consumer.get_watermark_offsets(one, timeout=30)[1] for one in partitions]
+
+        def asked() -> list[int] | None:
+            try:
+                return [consumer.get_watermark_offsets(one, timeout=30)[1] for one in partitions]
+            except KafkaException as error:
+                if error.args[0].code() != KafkaError.NOT_LEADER_FOR_PARTITION:
+                    raise
+                return None  # a broker that was frozen for long leads again when it has registered anew
+
+        return eventually(asked, what="leaders of all partitions") or []
