@@ -38,7 +38,7 @@ def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
             with pytest.raises(SinkUnavailable):
                 sink.publish(messages(5, first + 1))
             sink.close()
-            eventually(lambda: library_threads() <= before, what="the end of the library's threads")
+            eventually(lambda: library_threads() <= before, what="the end of its threads", within=90.0)
         except BaseException:
             harness.broker.thaw()
             raise
