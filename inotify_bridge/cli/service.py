@@ -106,8 +106,10 @@ class Service:
         view = self._agent.view
         try:
             return in_words(view.status(), view.live() or view.ready())
-        except Exception:  # of a group that is being built anew: no reason to give no sign of life
-            _log.debug("the status could not be read", exc_info=True)
+        except Exception as error:
+            # A fault of ours: it must not end this thread, and by the watchdog the agent.
+            _log.warning("the status for the service manager could not be read: %r", error)
+            _log.debug("where that was", exc_info=True)
             return self._told
 
 
