@@ -46,17 +46,24 @@ def replaced(before: Stat, seen: Stat) -> bool:
     return before.inode != seen.inode or before.target != seen.target
 
 
+def set_by_hand(before: Stat, seen: Stat) -> bool:
+    """
+    Whether the time of modification was set (tar, cp -p, touch -d): no write gives one from before the last
+    known change.
+    """
+    return before.size == seen.size and before.mtime != seen.mtime <= before.ctime
+
+
 def published(row: Row | None, seen: Stat) -> Stat:
     """
     The stat to remember where only attributes were published.
 
     Size and time stay as they were where the content may have changed as well: the next resync shall find
-    it. A time of modification before the last known change was set by hand (tar, cp -p), and is no such
-    sign.
+    it.
     """
     before = row.stat if row else None
     if before is None or not stat.S_ISREG(seen.mode):
         return seen
-    if before.size == seen.size and seen.mtime <= before.ctime:
+    if set_by_hand(before, seen):
         return seen
     return seen._replace(size=before.size, mtime=before.mtime)

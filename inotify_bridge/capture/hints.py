@@ -152,8 +152,12 @@ class Hints:
         if kid is None:
             self._model.mark(node, name)
             self._orphan(node, name, None)
-        elif isinstance(kid, Directory) != is_directory or self._renames.over(node) or self._held(node, name):
+        elif isinstance(kid, Directory) != is_directory:
             self._model.mark(node, name)
+        elif self._renames.over(node) or self._held(node, name):
+            self._model.mark(node, name)
+            if not is_directory:
+                self._model.suspect(node, name, "attributes_changed")
         else:
             entry = stat.S_IFDIR if is_directory else kid if isinstance(kid, int) else stat.S_IFREG
             self._model.say("attributes_changed", node, name, entry)

@@ -16,7 +16,13 @@ from typing import Literal
 from inotify_bridge.capture.change import Change, Kind, Stat
 from inotify_bridge.capture.constants import ROOT_MASK, WATCH_MASK
 from inotify_bridge.capture.coverage import Coverage
-from inotify_bridge.capture.difference import difference, fingerprint, published, replaced
+from inotify_bridge.capture.difference import (
+    difference,
+    fingerprint,
+    published,
+    replaced,
+    set_by_hand,
+)
 from inotify_bridge.capture.doors import Doors
 from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
@@ -76,9 +82,9 @@ class Judge:
 
     def _remember(self, node: Directory, name: bytes, changes: list[Change]) -> None:
         for change in changes:
-            if change.kind in _CONTENT and change.stat is None:
-                kind: Kind = "modified" if change.kind == "modified" else "written"
-                self.model.suspect(node, name, kind, told=True)
+            if change.stat is None and (change.kind in _CONTENT or change.type == stat.S_IFREG):
+                as_told = change.kind in ("modified", "attributes_changed")
+                self.model.suspect(node, name, change.kind if as_told else "written", told=True)
 
     def doubt(self, node: Directory, name: bytes) -> None:
         """Have a name checked when the queue has been quiet for a moment."""
@@ -182,8 +188,7 @@ class Judge:
         kid = node.kids.get(name)
         if handle is None:
             self.doubt(node, name)
-            if kind is not None:
-                self.model.suspect(node, name, kind)
+            self.model.suspect(node, name, kind or "attributes_changed", told=kind is None)
             return
         try:
             seen = self._port.lstat(handle, name)
@@ -205,11 +210,11 @@ class Judge:
     def _compare_told(
         self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
     ) -> None:
-        """
-        Publish what changed of a file, where `kind` of its content was told by other ways than its name.
-        """
+        """Publish what changed of a file, where `kind` is known to have happened, and not how it came out."""
         if not self.model.tell_content(node, name, kid, seen, row, kind):
-            self._compare(node, name, kid, seen, row, audit=False, times=False)
+            before = row.stat if row else None
+            times = kind == "attributes_changed" or bool(kind and before and set_by_hand(before, seen))
+            self._compare(node, name, kid, seen, row, audit=False, times=times)
 
     # -- the check
 

@@ -173,7 +173,9 @@ class Model:
 
     def suspect(self, node: Directory, name: bytes, kind: Kind, told: bool = False) -> None:
         """
-        The content of a file was recorded to have changed, at a time when its path was not known for sure.
+        A file was recorded to have changed, at a time when its path was not known for sure.
+
+        A change of attributes may be one of times alone, which a comparison takes for nothing else.
 
         Args:
             told: it was told, but without the fields of a stat.
@@ -387,7 +389,7 @@ class Model:
         """Publish `kind` of a file whose content is not what was published. Returns whether it was."""
         before = row.stat if row else None
         changed = before is not None and (before.size, before.mtime) != (seen.size, seen.mtime)
-        if not changed or kind is None or kind not in self.kinds:
+        if not changed or kind is None or kind == "attributes_changed" or kind not in self.kinds:
             return False
         self.say(kind, node, name, kid, seen)
         self.store(node, name, kid, seen)

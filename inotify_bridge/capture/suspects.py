@@ -1,11 +1,13 @@
-"""Files whose content was recorded to have changed, at a time when their path was not known for sure."""
+"""Files that were recorded to have changed, at a time when their path was not known for sure."""
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from inotify_bridge.capture.change import Kind
 from inotify_bridge.capture.tree import Directory
+
+_RANKS: Final[tuple[Kind, ...]] = ("attributes_changed", "modified", "written")
 
 
 class Suspicion(NamedTuple):
@@ -31,7 +33,7 @@ class Suspects:
         """One more suspicion about a file: the greater change counts, and what has not been told."""
         before = self._found.get((node, name))
         if before is not None:
-            kind, told = "written" if before.kind == "written" else kind, told and before.told
+            kind, told = max(before.kind, kind, key=_RANKS.index), told and before.told
         self._found[node, name] = Suspicion(kind, told)
 
     def take(self, node: Directory, name: bytes) -> Suspicion | None:

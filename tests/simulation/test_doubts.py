@@ -66,6 +66,33 @@ def test_a_close_in_a_directory_that_is_away_is_told(what: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("known", [False, True])
+def test_times_set_in_a_directory_that_is_away_are_told(known: bool) -> None:
+    """
+    The times of a file were set while the path of its directory was not known, or known to be left: they are
+    told when it is back, and no comparison finds them as something new.
+    """
+    watched = Watched()
+    watched.tree.mkdir(b"r/a", 0o755)
+    _write(watched, b"r/a/f", os.O_CREAT)
+    watched.start()
+    watched.tree.rename(b"r/a", b"o/a")
+    away = watched.inotify.read(1 << 20)
+    watched.tree.utimes(b"o/a/f", 10**18)
+    meanwhile = watched.inotify.read(1 << 20)
+    watched.tree.rename(b"o/a", b"r/b")
+    told: list[Change] = []
+    for data in (away + meanwhile,) if known else (meanwhile, away):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        told.extend(item for item in watched.close(backlog=True).items if isinstance(item, Change))
+    for batch in watched.batches():
+        told.extend(item for item in batch.items if isinstance(item, Change))
+    assert [change.stat.mtime for change in told if change.path == b"b/f" and change.stat] == [10**18]
+    watched.reconciler.resync("reload")
+    found = [item for batch in watched.batches() for item in batch.items if isinstance(item, Change)]
+    assert not found
+
+
 def _write(watched: Watched, path: bytes, flags: int) -> None:
     watched.tree.open(3, path, flags)
     watched.tree.write(3, 5 if flags == os.O_TRUNC else 3)

@@ -390,7 +390,7 @@ _CHANGE: dict[str, int] = {
     "_replace": 3,
     "_chmod": 3,
     "_chown": 1,
-    "_utimes": 1,
+    "_utimes": 4,
 }
 _GROW = _CHANGE | {
     "_create": 14,
