@@ -56,6 +56,16 @@ def _close_forgotten(patch: Patch) -> None:
         """Nothing is kept for later."""
 
 
+def _times_forgotten(patch: Patch) -> None:
+    """That attributes were recorded while the path of a file was not certain is not kept."""
+    from inotify_bridge.capture.model import Model
+
+    @patch.instead_of(Model, "suspect")
+    def suspect(original: Any, self: Any, node: Any, name: bytes, kind: str, told: bool = False) -> None:
+        if kind != "attributes_changed":
+            original(self, node, name, kind, told)
+
+
 def _late_doubts_left(patch: Patch) -> None:
     """A barrier hastens the doubts that there are, and not those that come of the looks of its own batch."""
     from inotify_bridge.capture.doubts import Doubts
@@ -308,6 +318,12 @@ MUTANTS = (
         "tests/kernel/test_scenarios.py::test_attributes_of_a_file_with_two_names",
     ),
     Mutant("close while away forgotten", "R1", _close_forgotten, "tests/simulation/test_doubts.py"),
+    Mutant(
+        "times while away forgotten",
+        "R1",
+        _times_forgotten,
+        "tests/simulation/test_doubts.py::test_times_set_in_a_directory_that_is_away_are_told",
+    ),
     Mutant(
         "late doubts left by a barrier",
         "R20",
