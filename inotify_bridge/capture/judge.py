@@ -213,6 +213,7 @@ class Judge:
         """Publish what changed of a file, where `kind` is known to have happened, and not how it came out."""
         if not self.model.tell_content(node, name, kid, seen, row, kind):
             before = row.stat if row else None
+            # Attributes may be times alone, of which nothing else can tell.
             times = kind == "attributes_changed" or bool(kind and before and set_by_hand(before, seen))
             self._compare(node, name, kid, seen, row, audit=False, times=times)
 

@@ -175,8 +175,6 @@ class Model:
         """
         A file was recorded to have changed, at a time when its path was not known for sure.
 
-        A change of attributes may be one of times alone, which a comparison takes for nothing else.
-
         Args:
             told: it was told, but without the fields of a stat.
         """
