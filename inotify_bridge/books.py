@@ -289,7 +289,7 @@ class Books:
 
     def look_for_room(self) -> bool:
         """Whether the journal takes a batch; what changed of that is told."""
-        room = self.store.roomy() if self.blocked else self.store.admits()
+        room = self.store.admits(was_full=self.blocked)
         if room == self.blocked:
             self.blocked = not room
             self.count()
@@ -305,9 +305,10 @@ class Books:
             blocking = self._blocking()
             _log.warning(
                 "the journal is full: reading waits for %s, %d messages behind (make it take messages, or "
-                "raise state.max_bytes; what comes and goes meanwhile is not told)",
+                "%s; what comes and goes meanwhile is not told)",
                 " and ".join(f"sink {name}" for name in blocking) or "no sink",
                 self.lag(),
+                "free space on the disk" if self.store.room.disk_is_short else "raise state.max_bytes",
                 extra=self._fields,
             )
         elif not self.blocked and self._told_full_at > self._told_room_at:

@@ -15,6 +15,8 @@ SILENT_SECONDS = 5.0
 """How long a sink may say nothing before that is told: a broker at work takes a fraction of it."""
 
 _PARKED_SHARE = 0.5
+_FREE_SPACE = "free space on the disk"
+_MORE_ROOM = "give the journal more room (state.max_bytes)"
 
 
 class Finding(NamedTuple):
@@ -112,10 +114,12 @@ def _coverage(group: Group) -> Iterator[Finding]:
 def _journal(group: Group) -> Iterator[Finding]:
     books = group.recorder.books
     if books.blocked:
+        short = group.store.room.disk_is_short
         yield Finding(
             "The journal is full",
-            "the journal is full: reading waits until the slowest sink takes messages",
-            "bring that sink back, or give the journal more room (state.max_bytes)",
+            f"the journal is full{', for its disk is nearly' if short else ''}: "
+            "reading waits until the slowest sink takes messages",
+            f"bring that sink back, or {_FREE_SPACE if short else _MORE_ROOM}",
             "The journal is full",
         )
     parked, limit = group.store.parked_bytes, group.store.max_bytes

@@ -25,6 +25,7 @@ from inotify_bridge.outbox.journal import Journal, Position, Reader
 from inotify_bridge.outbox.note import Doubt, Note, new_epoch
 from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
+from inotify_bridge.outbox.room import Room
 
 _DATABASE: Final = "group.db"
 _NOTE_SECONDS: Final = 1.0
@@ -58,6 +59,7 @@ class Store:
         self._journal = Journal(self._connection)
         self._parked = ParkedTable(self._connection)
         self._followed = FollowedTable(self._connection)
+        self.room: Final = Room(path, self._connection)
         try:
             with explained(path):
                 self._load()
@@ -322,17 +324,13 @@ class Store:
         """Bytes of all records in the journal."""
         return self._live_bytes
 
-    def admits(self) -> bool:
+    def admits(self, was_full: bool = False) -> bool:
         """
-        Whether there is room for a batch of any length: the journal is below its bound.
+        Whether there is room for a batch of any length, in the journal and on its disk; see `Room.admits`.
 
-        A batch may so go beyond it, once; else one that is larger than the bound could never be recorded.
+        A batch may go beyond the bound, once; else one that is larger could never be recorded.
         """
-        return self._live_bytes < self.max_bytes
-
-    def roomy(self) -> bool:
-        """Whether a journal that was full has so much room that it is not full again at once: a tenth."""
-        return self._live_bytes < self.max_bytes * 0.9 or not self._live_bytes
+        return self.room.admits(self._live_bytes, self.max_bytes, was_full)
 
     def prune(self, retain: float = 0.0) -> int:
         """

@@ -99,7 +99,7 @@ def _journal_unbounded(patch: Patch) -> None:
     from inotify_bridge.outbox.store import Store
 
     @patch.instead_of(Store, "admits")
-    def admits(original: Any, self: Any) -> bool:
+    def admits(original: Any, self: Any, was_full: bool = False) -> bool:
         return True
 
 
@@ -140,6 +140,15 @@ def _note_not_kept(patch: Patch) -> None:
     @patch.instead_of(Note, "write")
     def write(original: Any, self: Any, epoch: str, sequence: int, *rest: Any, **named: Any) -> None:
         original(self, epoch, 0, *rest, **named)
+
+
+def _disk_filled(patch: Patch) -> None:
+    """The journal grows as long as there is a block left on its disk."""
+    from inotify_bridge.outbox.room import Room
+
+    @patch.instead_of(Room, "_short")
+    def short(original: Any, self: Any, ease: float) -> bool:
+        return False
 
 
 def _other_writer_unnoticed(patch: Patch) -> None:
@@ -218,6 +227,12 @@ MUTANTS = (
         "R13",
         _journal_unbounded,
         "tests/promises/test_bounds.py::test_the_journal_stays_at_its_bound",
+    ),
+    Mutant(
+        "disk filled by the journal",
+        "R13",
+        _disk_filled,
+        "tests/state/test_faults.py::test_the_journal_leaves_room_on_its_disk",
     ),
     Mutant(
         "pruned at the quickest sink",

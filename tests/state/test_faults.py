@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import subprocess
 import sys
@@ -69,6 +70,38 @@ def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, 
     said = [line for line in agent.log.splitlines() if "nothing is recorded until this is mended" in line]
     assert len(said) == 1
     assert "free space" in said[0]
+
+
+def test_the_journal_leaves_room_on_its_disk(
+    mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path
+) -> None:
+    """
+    A journal that grows while its sink is away does not fill a disk that others have nearly filled: a sink
+    that comes back is enough, nobody has to make room, and what was not recorded meanwhile is told then.
+    """
+    state, away = tmp_path / "state", scratch / "away"
+    SmallDisk(mounts, state, 80)
+    agent = launch([jsonl(away)], state={"dir": os.fspath(state)})
+    agent.prefix = mounts.prefix
+    agent.start()
+    mounts.succeeds("dd", "if=/dev/zero", f"of={state}/of-others", "bs=1M", "count=58")
+    number = itertools.count()
+
+    def refused() -> bool:
+        trees.files(f"storm-{next(number)}", 2000)
+        return agent.metric("outbox_blocked") == 1 or agent.metric("commit_errors_total", reason="full") > 0
+
+    eventually(refused, what="there is no room for the journal", within=60.0)
+    for _ in range(4):
+        trees.files(f"storm-{next(number)}", 2000)
+    assert agent.metric("commit_errors_total", reason="full") == 0
+    assert any("disk" in problem for problem in agent.group()["problems"])
+    away.mkdir()
+    settled(agent)
+    assert agent.group()["state"] == "running"
+    trees.files("after", 20)
+    agent.stop()
+    kept(away).assert_true(trees.root)
 
 
 def test_signal_on_a_full_disk(
