@@ -9,7 +9,7 @@ ELOOP for a directory that is mounted below itself: its contents are not repeate
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.tree import Directory
@@ -75,6 +75,26 @@ class Coverage:
             del self._codes[gone]
         self._due = now + self._interval if self._codes else None
         return [node for node in self._codes if not self._below_another(node)]
+
+    def left(self, moved: Sequence[tuple[Directory, Directory]]) -> list[Directory]:
+        """
+        Those that stood below an uncovered directory: its next poll would have come to them.
+
+        Args:
+            moved: directories that are elsewhere now, each with the one that it stood in, in their order.
+        """
+        found: set[Directory] = set()
+        while self._codes:
+            more = {node for node, source in moved if node not in found and self._leads(source, found)}
+            if not more:
+                break
+            found |= more
+        return [node for node, _ in moved if node in found and node.alive()]
+
+    def _leads(self, node: Directory | None, others: set[Directory]) -> bool:
+        while node is not None and node not in self._codes and node not in others:
+            node = node.parent
+        return node is not None
 
     def _below_another(self, node: Directory) -> bool:
         """Whether the poll of an uncovered directory above, which goes all the way down, reaches it."""

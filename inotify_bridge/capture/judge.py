@@ -16,13 +16,7 @@ from typing import Literal
 from inotify_bridge.capture.change import Change, Kind, Stat
 from inotify_bridge.capture.constants import ROOT_MASK, WATCH_MASK
 from inotify_bridge.capture.coverage import Coverage
-from inotify_bridge.capture.difference import (
-    difference,
-    fingerprint,
-    published,
-    replaced,
-    set_by_hand,
-)
+from inotify_bridge.capture.difference import difference, fingerprint, published, replaced, set_by_hand
 from inotify_bridge.capture.doors import Doors
 from inotify_bridge.capture.index import Row
 from inotify_bridge.capture.model import Model
@@ -123,7 +117,7 @@ class Judge:
         if changes:
             self.model.fill(node, name, kid, changes, seen)
         else:
-            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
+            self.compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
         # Watched when it is adopted; a directory whose watch ended and that still stands is adopted again.
         return kid.wd is not None or kid in self._coverage or not self.entered(node, seen.device)
 
@@ -141,14 +135,15 @@ class Judge:
             return False
         suspected = self.model.suspicion(node, name)
         if not changes:
-            self._compare_told(node, name, kid, seen, row, suspected)
+            self.compare_told(node, name, kid, seen, row, suspected)
             return True
         for change in changes:
             change.stat = seen
-        if not self.model.tell_content(node, name, kid, seen, row, suspected):
+        content = self.model.tell_content(node, name, kid, seen, row, suspected)
+        if not content:
             self.model.store(node, name, kid, published(row, seen))
         if seen.links > 1:
-            self._linked(node, name, seen, None)
+            self._linked(node, name, seen, suspected if content else None)
         return True
 
     def _link(self, node: Directory, name: bytes, seen: Stat, told: set[Kind]) -> None:
@@ -169,53 +164,29 @@ class Judge:
         if self.links_changed.get(identity) != "written":
             self.links_changed[identity] = kind or self.links_changed.get(identity)
 
-    def look_at_link(
+    def compare_told(
         self,
         node: Directory,
         name: bytes,
-        handle: Handle | None,
-        identity: Identity,
+        kid: int,
+        seen: Stat,
+        row: Row | None,
         kind: Kind | None,
-        closed: bool,
+        others: bool = True,
     ) -> None:
         """
-        Compare one name of an inode that changed through another name.
+        Publish what changed of a file, where `kind` is known to have happened, and not how it came out.
 
         Args:
-            kind: what was told of its content; None where its attributes changed.
-            closed: whether it was, after writing, through a name that is none any more.
+            others: whether its other names have not been thought of yet.
         """
-        kid = node.kids.get(name)
-        if handle is None:
-            self.doubt(node, name)
-            self.model.suspect(node, name, kind or "attributes_changed", told=kind is None)
-            return
-        try:
-            seen = self._port.lstat(handle, name)
-        except OSError:
-            return  # its own record tells
-        if not isinstance(kid, int) or (seen.device, seen.inode) != identity:
-            return
-        if kid != stat.S_IFMT(seen.mode):
-            self.doubt(node, name)
-            return
-        if closed and kid == stat.S_IFREG:
-            self.model.say("written", node, name, kid, seen)
-            self.model.store(node, name, kid, seen)
-        elif kind is None:
-            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=True)
-        else:
-            self._compare_told(node, name, kid, seen, self.model.row(node, name), kind)
-
-    def _compare_told(
-        self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
-    ) -> None:
-        """Publish what changed of a file, where `kind` is known to have happened, and not how it came out."""
         if not self.model.tell_content(node, name, kid, seen, row, kind):
             before = row.stat if row else None
             # Attributes may be times alone, of which nothing else can tell.
             times = kind == "attributes_changed" or bool(kind and before and set_by_hand(before, seen))
-            self._compare(node, name, kid, seen, row, audit=False, times=times)
+            self.compare(node, name, kid, seen, row, audit=False, times=times)
+        elif others and seen.links > 1:
+            self._linked(node, name, seen, kind)
 
     # -- the check
 
@@ -269,17 +240,19 @@ class Judge:
             return
         if changes:
             self.model.fill(node, name, entry, changes, seen)
+            if seen.links > 1:
+                self._link(node, name, seen, {change.kind for change in changes})
             return
         row = row or self.model.row(node, name)
         if entry != stat.S_IFREG and row and row.stat and replaced(row.stat, seen):
             self.model.drop(node, name)
             self.model.put(node, name, entry, seen)
         elif audit:
-            self._compare(node, name, entry, seen, row, audit, times=False)
+            self.compare(node, name, entry, seen, row, audit, times=False)
         else:
-            self._compare_told(node, name, entry, seen, row, self.model.suspicion(node, name))
+            self.compare_told(node, name, entry, seen, row, self.model.suspicion(node, name))
 
-    def _compare(
+    def compare(
         self, node: Directory, name: bytes, kid: Kid, seen: Stat, row: Row | None, audit: bool, times: bool
     ) -> None:
         """Publish how an entry differs from what was published about it, if it does."""
@@ -372,7 +345,7 @@ class Judge:
         elif changes:
             self.model.fill(node, name, kid, changes, seen)
         else:
-            self._compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
+            self.compare(node, name, kid, seen, self.model.row(node, name), audit=False, times=False)
         return kid
 
     def _bind(

@@ -7,12 +7,14 @@ far as the batch has room.
 
 from __future__ import annotations
 
+import stat
 from collections.abc import Callable, Iterator
 
+from inotify_bridge.capture.change import Kind
 from inotify_bridge.capture.index import Index
 from inotify_bridge.capture.judge import Judge
 from inotify_bridge.capture.model import Model
-from inotify_bridge.capture.port import Handle
+from inotify_bridge.capture.port import FileSystem, Handle, Identity
 from inotify_bridge.capture.tree import Directory
 
 
@@ -25,10 +27,16 @@ class Links:
     """
 
     def __init__(
-        self, model: Model, judge: Judge, index: Index, door: Callable[[Directory], Handle | None]
+        self,
+        model: Model,
+        judge: Judge,
+        port: FileSystem,
+        index: Index,
+        door: Callable[[Directory], Handle | None],
     ) -> None:
         self._model = model
         self._judge = judge
+        self._port = port
         self._index = index
         self._door = door
         self._looks: Iterator[None] | None = None
@@ -55,6 +63,37 @@ class Links:
             for number, name in dict.fromkeys(places):
                 node = self._model.tree.by_number.get(number)
                 if node is not None:
-                    handle = self._door(node)
-                    self._judge.look_at_link(node, name, handle, identity, kind, identity in closed)
+                    self._look_at(node, name, identity, kind, identity in closed)
                     yield
+
+    def _look_at(
+        self, node: Directory, name: bytes, identity: Identity, kind: Kind | None, closed: bool
+    ) -> None:
+        """
+        Compare one name of an inode that changed through another name.
+
+        Args:
+            kind: what was told of its content; None where its attributes changed.
+            closed: whether it was, after writing, through a name that is none any more.
+        """
+        kid, handle = node.kids.get(name), self._door(node)
+        if handle is None:
+            self._judge.doubt(node, name)
+            self._model.suspect(node, name, kind or "attributes_changed", told=kind is None)
+            return
+        try:
+            seen = self._port.lstat(handle, name)
+        except OSError:
+            return  # its own record tells
+        if not isinstance(kid, int) or (seen.device, seen.inode) != identity:
+            return
+        if kid != stat.S_IFMT(seen.mode):
+            self._judge.doubt(node, name)
+        elif closed and kid == stat.S_IFREG:
+            self._model.say("written", node, name, kid, seen)
+            self._model.store(node, name, kid, seen)
+        elif kind is None:
+            self._judge.compare(node, name, kid, seen, self._model.row(node, name), audit=False, times=True)
+        else:
+            row = self._model.row(node, name)
+            self._judge.compare_told(node, name, kid, seen, row, kind, others=False)

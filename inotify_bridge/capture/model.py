@@ -36,7 +36,7 @@ class Batch(NamedTuple):
     """
 
     items: list[Item]
-    writes: Writes
+    writes: dict[Key, Row | None]
 
 
 _Part: TypeAlias = "Batch | Iterator[Batch]"
@@ -69,7 +69,7 @@ class Model:
         self.batch = 0
         self.content_changed: Callable[[Directory, bytes], None] | None = None
         self.follower: Follower | None = None
-        self.moved_directories: list[Directory] = []
+        self.moved_directories: list[tuple[Directory, Directory]] = []  # each with where it stood
         self.marked: dict[Directory, dict[bytes, list[Change]]] = {}
         self._suspects = Suspects()
         self._index = index
@@ -336,7 +336,7 @@ class Model:
         if isinstance(kid, Directory):
             kid.parent, kid.name = to, to_name
             self.tree.paths_changed()
-            self.moved_directories.append(kid)
+            self.moved_directories.append((kid, node))
         elif self.content_changed is not None:
             self.content_changed(to, to_name)
         entry = type_of(kid)
@@ -460,10 +460,7 @@ class Model:
         yield self._writes
 
     def resolve(self, node: Directory, name: bytes, fresh: Fresh, changes: list[Change], entry: int) -> int:
-        """
-        The type of a freshly created name is known now; what was published of it in an earlier batch
-        stands.
-        """
+        """The type of a freshly created name is known now; what an earlier batch published of it stands."""
         if fresh.batch != self.batch or not changes:
             entry = fresh.type
         fresh.type = entry
@@ -473,6 +470,9 @@ class Model:
                 change.type = entry
                 if change.kind == "written":
                     self.retract(change)
+            for part in self._parts:  # a batch that was cut since may be the last that is committed
+                if isinstance(part, Batch) and (row := part.writes.get((node.number, name))):
+                    part.writes[node.number, name] = row._replace(type=entry)
         return entry
 
     def notice(self, kind: str, path: bytes | None = None, /, **data: object) -> None:

@@ -93,7 +93,7 @@ class Reconciler:
         self._scans = (self._adoptions, self._rescans, self._polls, self._resyncs.scan)
         self._ready = Ready(self._model, port, self._doors, options.settle)
         self._reads = Reads(self._model, self._hints, self._renames, self._overflowed, batch_bytes // 4)
-        self._links = Links(self._model, self._judge, index, self._door)
+        self._links = Links(self._model, self._judge, port, index, self._door)
         self._doubts = Doubts(
             self._model, self._judge, port, self._coverage, self._renames, self._resyncs, self._door
         )
@@ -414,18 +414,16 @@ class Reconciler:
         self._rescan_moved()
 
     def _rescan_moved(self) -> None:
-        """
-        A directory that is moved escapes the scan that would have come to it. And where a pattern depends on
-        the path, what it holds may come or go with the move.
-        """
+        """What moves escapes the scan that would have come to it; and filters may depend on its path."""
         moved, self._model.moved_directories = self._model.moved_directories, []
-        alive = [node for node in moved if node.alive()]
+        alive = [node for node, _ in moved if node.alive()]
         if self._options.filters.path_dependent:
             self._rescans.add(alive)
         if self._resyncs.running:
             self._resyncs.scan.moved(alive)
         if not self._scanner.finished(self._polls):
             self._polls.moved(alive)
+        self._polls.add(self._coverage.left(moved))
 
     def _look_into(self, node: Directory, names: dict[bytes, list[Change]]) -> None:
         handle = self._door(node)

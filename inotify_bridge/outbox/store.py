@@ -22,7 +22,7 @@ from inotify_bridge.outbox.fence import Fence, taken_over
 from inotify_bridge.outbox.followed import NONE_FOLLOWED, FollowedTable, States
 from inotify_bridge.outbox.index import IndexTable
 from inotify_bridge.outbox.journal import Journal, Position, Reader
-from inotify_bridge.outbox.note import Doubt, Note, new_epoch
+from inotify_bridge.outbox.note import Doubt, Facts, Note, new_epoch
 from inotify_bridge.outbox.parked import Parked, ParkedTable
 from inotify_bridge.outbox.private import PrivateDirectory
 from inotify_bridge.outbox.room import Room
@@ -48,7 +48,7 @@ class Store:
         self.path: Final = path
         self.max_bytes = max_bytes
         self.set_aside = 0
-        """How many databases had to be set aside to open this one."""
+        """How many databases were set aside to open this one."""
         self._private = private
         existed = path.exists()
         self._note = Note(path) if durable else None
@@ -236,10 +236,8 @@ class Store:
         """
         Write beside the database how far it has come, at most once a second. Raises: StoreError.
 
-        Returns whether that is written now.
-
-        What a sink was handed since then is not known to the next start if the database is replaced by an
-        older one meanwhile; a sink that can tell what it holds knows it.
+        Returns whether that is written now. What a sink was handed since then is not known to the next start
+        if the database is replaced by an older one meanwhile; a sink that can tell what it holds knows it.
         """
         note = self._note
         if note is None or (note.facts.epoch, note.facts.sequence) == (self._epoch, self._last_sequence):
@@ -267,7 +265,8 @@ class Store:
 
     def mint_epoch(self, source: str, later_than: str = "", subject: str = "") -> str:
         """
-        Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first.
+        Begin a new epoch with an empty index. What the journal holds of older ones is still delivered first;
+        not where the stream has gone on in a later one already, after which consumers drop it.
 
         Args:
             later_than: an epoch that is known from elsewhere.
@@ -276,8 +275,10 @@ class Store:
         Returns:
             The epoch: 12 hex digits of Unix milliseconds, later than any before it, and 8 random ones.
         """
-        floors = (self._epoch, later_than, self._note.facts.floor if self._note is not None else "")
-        epoch = new_epoch(floors)
+        noted = self._note.facts if self._note is not None else Facts()
+        epoch = new_epoch((self._epoch, later_than, noted.floor))
+        if max(later_than, noted.epoch) > self._epoch:
+            self.skip_all()
         if self._note is not None:  # before the database knows it: it is never minted again, whatever comes
             self._note.write(self._epoch, self._last_sequence, floor=epoch)
         with self._transaction():

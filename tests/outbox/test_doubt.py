@@ -125,6 +125,36 @@ def test_a_database_of_an_earlier_epoch(tmp_path: Path) -> None:
     assert doubt_of(path) == "rolled_back"
 
 
+def test_what_a_restored_database_holds_of_an_earlier_epoch(tmp_path: Path) -> None:
+    """
+    Messages that no sink had confirmed when a backup was made are not sent from it after a later epoch has
+    begun: every consumer would drop them. From a backup of the epoch in force they are.
+    """
+    state = tmp_path / "state"
+    state.mkdir()
+    path = state / "group.db"
+
+    def minted() -> Store:
+        store = Store.open(path)
+        store.set_sinks(["orders"])
+        store.mint_epoch(SOURCE)
+        return store
+
+    store = minted()
+    store.commit([b"waits"] * 5, {})
+    store.close()
+    copied(state, tmp_path / "backup")
+    lived(path)
+    overwrite(tmp_path / "backup", state)
+    store = minted()
+    assert store.behind(store.watermark("orders")) == 5
+    store.close()
+    overwrite(tmp_path / "backup", state)
+    store = minted()
+    assert store.behind(store.watermark("orders")) == 0
+    store.close()
+
+
 def test_a_missing_database(tmp_path: Path) -> None:
     """Where only the note is left, the next epoch is later than any that was, whatever the clock says."""
     path = tmp_path / "group.db"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 import random
+import stat
 
 import pytest
 
@@ -47,6 +48,27 @@ def test_a_tree_that_leaves_is_told_in_batches() -> None:
     assert len(told) == LEVELS
     assert all(one.path.startswith(two.path) for one, two in itertools.pairwise(told))  # type: ignore[union-attr,arg-type]
     assert not watched.fold.entries()
+
+
+def test_each_part_of_a_batch_holds_the_types_that_it_tells() -> None:
+    """Where a batch is cut after a creation whose type was not known yet, the first part is right too."""
+    watched = Watched(batch_bytes=4_000)
+    watched.chain(b"c", 1)
+    watched.tree.mkdir(b"r/c/" + NAME, 0o755)
+    for number in range(20):
+        watched.tree.mkdir(b"r/c/%s/%d" % (NAME, number), 0o755)
+    watched.tree.mkdir(b"o/f", 0o755)
+    watched.start()
+    watched.tree.symlink(b"/nowhere", b"r/link")
+    watched.tree.exchange(b"o/f", b"r/c")
+    parts = list(watched.batches())
+    told = [(batch, item) for batch in parts for item in batch.items if item.path == b"link"]
+    assert len(told) == 1
+    batch, created = told[0]
+    assert isinstance(created, Change)
+    rows = [row for (_, name), row in batch.writes.items() if name == b"link" and row]
+    assert [row.type for row in rows] == [created.type] == [stat.S_IFLNK]
+    assert not any(item.kind == "deleted" for item in batch.items), "the batch was cut"
 
 
 def test_what_follows_a_tree_that_leaves_comes_after_it() -> None:

@@ -93,6 +93,28 @@ def test_times_set_in_a_directory_that_is_away_are_told(known: bool) -> None:
     assert not found
 
 
+def test_a_write_in_a_directory_that_moves_is_told_for_every_name() -> None:
+    """A file was written through a name whose directory is just being renamed: its other name tells too."""
+    watched = Watched()
+    watched.tree.mkdir(b"r/a", 0o755)
+    _write(watched, b"r/a/f", os.O_CREAT)
+    watched.tree.link(b"r/a/f", b"r/other")
+    watched.start()
+    watched.close()  # what the start found has its other names looked at in a batch of its own
+    _write(watched, b"r/a/f", os.O_TRUNC)
+    written = watched.inotify.read(1 << 20)
+    watched.tree.rename(b"r/a", b"r/b")
+    watched.reconciler.feed(written, watched.port.monotonic(), watched.tree.now)
+    watched.close(backlog=True)
+    for _ in watched.batches():
+        pass
+    assert {path: entry.size for path, entry in watched.fold.entries().items()} == {
+        b"b": 0,
+        b"b/f": 5,
+        b"other": 5,
+    }
+
+
 def _write(watched: Watched, path: bytes, flags: int) -> None:
     watched.tree.open(3, path, flags)
     watched.tree.write(3, 5 if flags == os.O_TRUNC else 3)

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from typing import Any
+
 import pytest
 
 from tests.simulation.watched import Watched
@@ -31,3 +35,40 @@ def test_a_directory_moved_while_all_is_compared_is_compared_too(
         pass
     there = {b"a", b"z", b"new", b"a/new", b"z/new", other + b"/b", other + b"/b/c"}
     assert set(watched.fold.entries()) == there
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_a_directory_that_leaves_one_out_of_reach_is_compared_too(
+    late: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """
+    A directory could not be listed when all was compared. What moves out from below it is not forgotten, also
+    where something moved out of that before.
+    """
+    watched = Watched()
+    for path in (b"a", b"a/b", b"a/b/c", b"a/b/c/d"):
+        watched.tree.mkdir(b"r/" + path, 0o755)
+    watched.start()
+    for path in (b"a/b/new", b"a/b/c/d/new"):
+        watched.tree.mkdir(b"r/" + path, 0o755)
+    watched.inotify.read(1 << 20)  # nobody is told of that
+    names = watched.port.names
+
+    def no_descriptors(handle: Any) -> Any:
+        if not watched.fold.entries().keys() - {b"a", b"a/b", b"a/b/c", b"a/b/c/d"}:
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+        return names(handle)
+
+    monkeypatch.setattr(watched.port, "names", no_descriptors)
+    watched.reconciler.resync("requested", b"a")
+    for _ in watched.batches():
+        pass
+    monkeypatch.undo()
+    assert watched.reconciler.uncovered_count, "it could not be listed"
+    if late:
+        watched.tree.rename(b"r/a/b/c", b"r/c")
+    watched.tree.rename(b"r/a/b", b"r/b")
+    for _ in watched.batches():
+        pass
+    moved = {b"c", b"c/d", b"c/d/new"} if late else {b"b/c", b"b/c/d", b"b/c/d/new"}
+    assert set(watched.fold.entries()) == {b"a", b"b", b"b/new"} | moved
