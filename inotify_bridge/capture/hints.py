@@ -41,6 +41,9 @@ Handler: TypeAlias = Callable[[Directory, bytes, bool, int], None]
 _UNNAMED = re.compile(rb"#(\d{1,20})")
 _INODES = 1 << 64
 
+_WARY = 1 << 20
+"""Deletions: more than any queue holds records."""
+
 
 class Hints:
     """
@@ -61,6 +64,7 @@ class Hints:
     ) -> None:
         self.fresh: dict[Directory, dict[bytes, None]] = {}
         self.read_at = 0.0
+        self._wary = 0
         self._model = model
         self._judge = judge
         self._doors = doors
@@ -104,6 +108,17 @@ class Hints:
             if node.parent is not None:
                 self._model.mark(node.parent, node.name)
         # IN_ATTRIB without a name: the parent's watch tells the same with the name.
+
+    def be_wary(self) -> None:
+        """
+        The queue has overflowed: look at names of which a deletion is told, for a while.
+
+        Behind the record of an overflow the kernel goes on to queue, and to lose what finds no room: it tells
+        of that by the same record, as long as that is in the queue (fsnotify_insert_event() in
+        fs/notify/notification.c). So a deletion may come, after everything was compared, and the creation
+        that followed it may not.
+        """
+        self._wary = _WARY
 
     # -- one handler a kind
 
@@ -187,6 +202,9 @@ class Hints:
             self._model.drop(node, name)
             self._model.unmark(node, name)
             self._judge.doubts.pop((node, name), None)
+            if self._wary:
+                self._wary -= 1
+                self._model.mark(node, name)
 
     def _moved_from(self, node: Directory, name: bytes, is_directory: bool, cookie: int) -> None:
         earlier = self._renames.take_at(node, name)

@@ -129,7 +129,7 @@ class Judge:
                 self._link(node, name, seen, told)
             return True
         row = self.model.row(node, name)
-        if row is not None and row.stat is not None and row.stat.inode != seen.inode:
+        if row is not None and row.stat is not None and replaced(row.stat, seen):
             for change in changes:
                 change.stat = seen
             return False
@@ -165,27 +165,15 @@ class Judge:
             self.links_changed[identity] = kind or self.links_changed.get(identity)
 
     def compare_told(
-        self,
-        node: Directory,
-        name: bytes,
-        kid: int,
-        seen: Stat,
-        row: Row | None,
-        kind: Kind | None,
-        others: bool = True,
+        self, node: Directory, name: bytes, kid: int, seen: Stat, row: Row | None, kind: Kind | None
     ) -> None:
-        """
-        Publish what changed of a file, where `kind` is known to have happened, and not how it came out.
-
-        Args:
-            others: whether its other names have not been thought of yet.
-        """
+        """Publish what changed of a file, where `kind` is known to have happened, and not how it came out."""
         if not self.model.tell_content(node, name, kid, seen, row, kind):
             before = row.stat if row else None
             # Attributes may be times alone, of which nothing else can tell.
             times = kind == "attributes_changed" or bool(kind and before and set_by_hand(before, seen))
             self.compare(node, name, kid, seen, row, audit=False, times=times)
-        elif others and seen.links > 1:
+        elif seen.links > 1:
             self._linked(node, name, seen, kind)
 
     # -- the check

@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator
 
 from inotify_bridge.capture.change import Kind
 from inotify_bridge.capture.index import Index
-from inotify_bridge.capture.judge import Judge
+from inotify_bridge.capture.judge import GONE, Judge
 from inotify_bridge.capture.model import Model
 from inotify_bridge.capture.port import FileSystem, Handle, Identity
 from inotify_bridge.capture.tree import Directory
@@ -43,8 +43,8 @@ class Links:
 
     @property
     def busy(self) -> bool:
-        """Whether there was no room for all of them."""
-        return self._looks is not None
+        """Whether some are still to be looked at."""
+        return self._looks is not None or bool(self._judge.links_changed)
 
     def look(self) -> None:
         """Look at what changed until now, or go on with it, as long as there is room."""
@@ -63,7 +63,10 @@ class Links:
             for number, name in dict.fromkeys(places):
                 node = self._model.tree.by_number.get(number)
                 if node is not None:
+                    again = identity in self._judge.links_changed
                     self._look_at(node, name, identity, kind, identity in closed)
+                    if not again:  # what is told of one name is what the others are being looked at for
+                        self._judge.links_changed.pop(identity, None)
                     yield
 
     def _look_at(
@@ -77,14 +80,16 @@ class Links:
             closed: whether it was, after writing, through a name that is none any more.
         """
         kid, handle = node.kids.get(name), self._door(node)
-        if handle is None:
+        try:
+            seen = None if handle is None else self._port.lstat(handle, name)
+        except OSError as error:
+            if error.errno in GONE:
+                return  # its own record tells
+            seen = None
+        if seen is None:
             self._judge.doubt(node, name)
             self._model.suspect(node, name, kind or "attributes_changed", told=kind is None)
             return
-        try:
-            seen = self._port.lstat(handle, name)
-        except OSError:
-            return  # its own record tells
         if not isinstance(kid, int) or (seen.device, seen.inode) != identity:
             return
         if kid != stat.S_IFMT(seen.mode):
@@ -96,4 +101,4 @@ class Links:
             self._judge.compare(node, name, kid, seen, self._model.row(node, name), audit=False, times=True)
         else:
             row = self._model.row(node, name)
-            self._judge.compare_told(node, name, kid, seen, row, kind, others=False)
+            self._judge.compare_told(node, name, kid, seen, row, kind)

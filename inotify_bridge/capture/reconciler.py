@@ -130,6 +130,7 @@ class Reconciler:
         self._reads.add(data, read_at, wall)
 
     def _overflowed(self) -> None:
+        self._hints.be_wary()
         self._resyncs.request("overflow", self._model.tree.roots)
 
     def resync(self, reason: Reason, path: bytes | None = None) -> bool:

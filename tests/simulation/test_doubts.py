@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from typing import Any
 
 import pytest
 
 from inotify_bridge.capture.change import Change, Notice
+from inotify_bridge.capture.constants import IN_DELETE, IN_Q_OVERFLOW
+from tests.simulation.kernel import pack, unpack
 from tests.simulation.watched import Watched
 
 
@@ -113,6 +117,78 @@ def test_a_write_in_a_directory_that_moves_is_told_for_every_name() -> None:
         b"b/f": 5,
         b"other": 5,
     }
+
+
+def test_a_name_that_cannot_be_looked_at_once_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other name of a file that was written could not be looked at for a moment: it tells yet."""
+    watched = Watched()
+    watched.tree.mkdir(b"r/a", 0o755)
+    _write(watched, b"r/a/f", os.O_CREAT)
+    watched.tree.link(b"r/a/f", b"r/other")
+    watched.start()
+    lstat = watched.port.lstat
+    failed: list[bytes] = []
+
+    def fails_once(handle: Any, name: bytes) -> Any:
+        if name == b"other" and not failed:
+            failed.append(name)
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return lstat(handle, name)
+
+    monkeypatch.setattr(watched.port, "lstat", fails_once)
+    _write(watched, b"r/a/f", os.O_TRUNC)
+    for _ in watched.batches():
+        pass
+    assert failed
+    assert watched.fold.entries()[b"other"].size == 5
+
+
+def test_a_symbolic_link_in_the_inode_of_the_one_before_is_another() -> None:
+    """A link left, and another with another target came in its place, with the number of its inode."""
+    watched = Watched()
+    watched.tree.symlink(b"/one", b"r/link")
+    watched.start()
+    inode = watched.tree.find(b"r/link").inode.number
+    watched.tree.rename(b"r/link", b"o/link")
+    left = watched.inotify.read(1 << 20)
+    watched.tree.unlink(b"o/link")
+    watched.tree.symlink(b"/two", b"r/link")
+    watched.tree.find(b"r/link").inode.number = inode  # as ext4 gives it again
+    came = watched.inotify.read(1 << 20)
+    for data in (left, came):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        watched.close(backlog=data is left)
+        watched.tree.now += 1_000_000_000
+        watched.reconciler.tick()
+    for _ in watched.batches():
+        pass
+    assert watched.fold.entries()[b"link"].target == b"/two"
+
+
+def test_a_deletion_behind_an_overflow_is_not_the_last_word() -> None:
+    """
+    The kernel loses a creation, and tells of that before the deletion that came first: what is there stays in
+    the stream.
+    """
+    watched = Watched()
+    _write(watched, b"r/f", os.O_CREAT)
+    watched.start()
+    watched.inotify.queue_max = 2
+    for name in (b"a", b"b", b"c"):
+        watched.tree.mkdir(b"r/" + name, 0o755)
+    first = watched.inotify.read(64)
+    watched.tree.unlink(b"r/f")
+    _write(watched, b"r/f", os.O_CREAT)
+    queued = unpack(rest := watched.inotify.read(1 << 20))
+    assert [mask & IN_DELETE for _, mask, _, _ in queued[-1:]] == [IN_DELETE], "and its creation is lost"
+    assert any(mask & IN_Q_OVERFLOW for _, mask, _, _ in queued[:-1]), "of which this tells"
+    at = len(rest) - len(pack(*queued[-1]))
+    for data in (first + rest[:at], rest[at:]):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        watched.close()
+        for _ in watched.batches():
+            pass
+    assert set(watched.fold.entries()) == {b"a", b"b", b"c", b"f"}
 
 
 def _write(watched: Watched, path: bytes, flags: int) -> None:
