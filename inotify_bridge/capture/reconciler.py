@@ -177,10 +177,8 @@ class Reconciler:
 
     def mounts_changed(self, below: Callable[[bytes], Mapping[bytes, int]]) -> None:
         """
-        The mount table may have changed.
-
-        Args:
-            below: mount points strictly below an absolute path, relative to it, each with its mount's number.
+        The mount table may have changed; `below` gives mount points strictly below an absolute path, relative
+        to it, each with its mount's number.
         """
         for node, name in self._roots.mounts(below):
             self._model.seen("scan")
@@ -239,6 +237,7 @@ class Reconciler:
         self._enqueue_adopted()
         self._scan()
         self._look()
+        self._links.look()
         if not self._model.cut:  # the notice at its end tells what the tree is when it is committed
             self._resyncs.complete(self._port.monotonic(), self._entries)
 
@@ -318,6 +317,7 @@ class Reconciler:
             self.behind
             or self._settle_soon
             or self._doubts.hasty
+            or self._links.busy
             or not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
         )
 

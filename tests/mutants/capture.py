@@ -66,6 +66,24 @@ def _times_forgotten(patch: Patch) -> None:
             original(self, node, name, kind, told)
 
 
+def _deletions_believed(patch: Patch) -> None:
+    """After an overflow a deletion is the last word, though the creation behind it may have been lost."""
+    from inotify_bridge.capture.hints import Hints
+
+    @patch.instead_of(Hints, "be_wary")
+    def be_wary(original: Any, self: Any) -> None:
+        """Everything is believed as always."""
+
+
+def _uncovered_left(patch: Patch) -> None:
+    """What moves out from below a directory that is polled is left to a poll that no longer comes to it."""
+    from inotify_bridge.capture.coverage import Coverage
+
+    @patch.instead_of(Coverage, "left")
+    def left(original: Any, self: Any, moved: Any) -> list[Any]:
+        return []
+
+
 def _late_doubts_left(patch: Patch) -> None:
     """A barrier hastens the doubts that there are, and not those that come of the looks of its own batch."""
     from inotify_bridge.capture.doubts import Doubts
@@ -323,6 +341,18 @@ MUTANTS = (
         "R1",
         _times_forgotten,
         "tests/simulation/test_doubts.py::test_times_set_in_a_directory_that_is_away_are_told",
+    ),
+    Mutant(
+        "deletions behind an overflow believed",
+        "R1",
+        _deletions_believed,
+        "tests/simulation/test_doubts.py::test_a_deletion_behind_an_overflow_is_not_the_last_word",
+    ),
+    Mutant(
+        "moves out of uncovered directories forgotten",
+        "R1",
+        _uncovered_left,
+        "tests/simulation/test_scans.py::test_a_directory_that_leaves_one_out_of_reach_is_compared_too",
     ),
     Mutant(
         "late doubts left by a barrier",
