@@ -471,8 +471,8 @@ class Reconciler:
         """Try to watch an uncovered directory again, and list it either way."""
         if node in self._polls.waiting or self._model.tree.lost(node):
             return
-        if node.parent is not None and node.wd is None:
-            self._check_now(node.parent, node.name)
+        if node.parent is not None and not self._coverage.is_blind(node):
+            self._check_now(node.parent, node.name)  # its watch may be that of one whose inode it got
         if node.alive() and node in self._coverage:
             if node.wd is not None and not self._coverage.is_blind(node) and self._readable(node):
                 self._coverage.restore(node)

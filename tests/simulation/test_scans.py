@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inotify_bridge.capture.reconciler import Options
 from tests.simulation.watched import Watched
 
 
@@ -72,3 +73,33 @@ def test_a_directory_that_leaves_one_out_of_reach_is_compared_too(
         pass
     moved = {b"c", b"c/d", b"c/d/new"} if late else {b"b/c", b"b/c/d", b"b/c/d/new"}
     assert set(watched.fold.entries()) == {b"a", b"b", b"b/new"} | moved
+
+
+def test_a_watch_is_not_taken_for_that_of_another_directory() -> None:
+    """
+    A directory made again got the inode's number of one that was watched, while nobody could read it: when
+    somebody can, it is watched, and what is made there is told.
+    """
+    watched = Watched(Options(poll_interval=1.0))
+    watched.tree.mkdir(b"r/a", 0o755)
+    watched.start()
+    inode = watched.tree.find(b"r/a").inode.number
+    watched.tree.rmdir(b"r/a")
+    watched.tree.mkdir(b"r/a", 0o000)
+    watched.tree.find(b"r/a").inode.number = inode  # as ext4 gives it again
+    watched.inotify.read(1 << 20)  # nobody is told of that
+    watched.reconciler.resync("requested")
+    for _ in watched.batches():
+        pass
+    assert watched.reconciler.uncovered_count, "it cannot be read"
+    watched.tree.chmod(b"r/a", 0o755)
+    for _ in range(3):
+        watched.tree.now += 2_000_000_000
+        watched.reconciler.tick()
+        for _ in watched.batches():
+            pass
+    assert not watched.reconciler.uncovered_count
+    watched.tree.mkdir(b"r/a/new", 0o755)
+    for _ in watched.batches():
+        pass
+    assert set(watched.fold.entries()) == {b"a", b"a/new"}
