@@ -167,8 +167,8 @@ def _missing_batch_passed_over(patch: Patch) -> None:
     from inotify_bridge.recorder import Recorder
 
     @patch.instead_of(Recorder, "_record")
-    def record(original: Any, self: Any, batch: Any) -> bool:
-        original(self, batch)
+    def record(original: Any, self: Any, batch: Any, *found: Any) -> bool:
+        original(self, batch, *found)
         return True
 
 
