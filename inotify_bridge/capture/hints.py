@@ -287,6 +287,8 @@ class Hints:
                 self._leave(held)
             else:
                 self._model.mark(held.node, held.name)
+                if not isinstance(held.kid, Directory):  # it may have left, changed, and come back as a link
+                    self._model.suspect(held.node, held.name, "written")
 
     def _gone(self, held: Held) -> bool:
         """Whether what was held is no longer at its name; if it is, the record was old news."""

@@ -24,7 +24,7 @@ from tests.simulation.filesystem import SimulatedFileSystem
 from tests.simulation.index import MemoryIndex
 from tests.simulation.kernel import Inotify, unpack
 from tests.simulation.tree import SILENT, UNSEEN, Inode, Operation, Tree, no
-from tests.storm.operations import Mix, Operations, removal
+from tests.storm.operations import ACTIONS, Mix, Operations, removal
 
 KINDS: frozenset[Kind] = frozenset(("created", "written", "attributes_changed", "moved", "deleted"))
 STEPS_AT_MOST = 3_000
@@ -57,6 +57,7 @@ class Setting(NamedTuple):
         denials: whether directories may be closed to the watcher for a while.
         root: whether the root itself is moved away or replaced.
         batch: bytes of messages in one batch: few cut it between any two of its changes.
+        favoured: an action of others that makes half of their work: what is rare together is met so.
     """
 
     operations: int
@@ -75,6 +76,7 @@ class Setting(NamedTuple):
     denials: bool = False
     root: bool = False
     batch: int = BATCH_BYTES
+    favoured: str = ""
 
     @classmethod
     def draw(cls, seed: int) -> Setting:
@@ -98,6 +100,7 @@ class Setting(NamedTuple):
             denials=0.3 < rare < 0.4,
             root=0.4 < rare < 0.5,
             batch=chance.choice((BATCH_BYTES, BATCH_BYTES, 1, 2_000, 8_000)),
+            favoured=chance.choice(ACTIONS) if chance.random() < 0.5 else "",
         )
 
 
@@ -139,7 +142,7 @@ class Storm:
 
     def __init__(self, tree: Tree, chance: random.Random, setting: Setting) -> None:
         modes = (0o755, 0o700, 0o311, 0o000) if setting.denials else (0o755, 0o700)
-        self._operations = Operations(tree, chance, Mix(modes=modes))
+        self._operations = Operations(tree, chance, Mix(modes=modes, favoured=setting.favoured))
         self._tree = tree
         self._chance = chance
         self._trouble = setting.root

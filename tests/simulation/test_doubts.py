@@ -165,6 +165,26 @@ def test_a_symbolic_link_in_the_inode_of_the_one_before_is_another() -> None:
     assert watched.fold.entries()[b"link"].target == b"/two"
 
 
+def test_a_file_that_left_and_is_back_under_its_name_was_written() -> None:
+    """It was written outside, and is a link to the same inode now: the new content is told."""
+    watched = Watched()
+    _write(watched, b"r/f", os.O_CREAT)
+    watched.start()
+    watched.tree.rename(b"r/f", b"o/f")
+    left = watched.inotify.read(1 << 20)
+    _write(watched, b"o/f", os.O_TRUNC)
+    watched.tree.link(b"o/f", b"r/f")
+    came = watched.inotify.read(1 << 20)
+    for data in (left, came):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        watched.close(backlog=data is left)
+        watched.tree.now += 1_000_000_000
+        watched.reconciler.tick()
+    for _ in watched.batches():
+        pass
+    assert watched.fold.entries()[b"f"].size == 5
+
+
 def test_a_deletion_behind_an_overflow_is_not_the_last_word() -> None:
     """
     The kernel loses a creation, and tells of that before the deletion that came first: what is there stays in

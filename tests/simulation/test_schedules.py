@@ -14,7 +14,7 @@ from tests.mutants import SCHEDULED, Mutant, Patch
 from tests.simulation.__main__ import Sum, run
 from tests.simulation.schedule import Schedule, Setting
 from tests.simulation.tree import Tree
-from tests.storm.operations import Mix, Operations
+from tests.storm.operations import ACTIONS, Mix, Operations
 
 SCHEDULES = 2000
 
@@ -36,6 +36,7 @@ SETTINGS: st.SearchStrategy[Setting] = st.builds(
     denials=st.booleans(),
     root=st.booleans(),
     batch=st.sampled_from((BATCH_BYTES, BATCH_BYTES, 1, 2_000, 8_000)),
+    favoured=st.sampled_from(("", *ACTIONS)),
 )
 
 

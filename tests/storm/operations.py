@@ -42,6 +42,7 @@ class Mix(NamedTuple):
         modes: that chmod gives to directories.
         owners: (uid, gid) that chown gives; others than one's own need root.
         untold: also what no record tells of in time: truncate(2), and changes through one of several names.
+        favoured: name of an action (see `ACTIONS`) that comes as often as all others together.
     """
 
     names: int = 6
@@ -50,6 +51,7 @@ class Mix(NamedTuple):
     modes: tuple[int, ...] = (0o755, 0o700, 0o775)
     owners: tuple[tuple[int, int], ...] = ((0, 0), (1000, 1000), (0, 65534))
     untold: bool = True
+    favoured: str = ""
 
 
 class Operations:
@@ -67,7 +69,8 @@ class Operations:
         self._mix = mix
         self._names = [b"abcdefgh"[i : i + 1] if mix.names <= 8 else b"n%d" % i for i in range(mix.names)]
         self._next_fd = 0
-        self._growing = _table(_GROW)
+        favoured = {mix.favoured: sum(_GROW.values())} if mix.favoured else {}
+        self._growing = _table(_GROW | favoured)
         self._shrinking = _table(_SHRINK)
 
     def __iter__(self) -> Iterator[Operation]:
@@ -405,6 +408,7 @@ _GROW = _CHANGE | {
     "_out": 2,
     "_in": 4,
 }
+ACTIONS = tuple(_GROW)
 _SHRINK = _CHANGE | {"_unlink": 25, "_rmdir": 10, "_rmtree": 6, "_out": 4, "_in": 1}
 
 
