@@ -14,7 +14,7 @@ import sqlite3
 from pathlib import Path
 from typing import Final
 
-SPARE_BYTES: Final = 32 << 20
+_SPARE_BYTES: Final = 32 << 20
 """Left free on the disk: several times a write-ahead log and a batch."""
 
 _SHARE: Final = 4
@@ -67,5 +67,5 @@ class Room:
             (page_bytes,) = self._connection.execute("PRAGMA page_size").fetchone()
         except (OSError, sqlite3.Error):
             return False  # the next commit tells what is wrong
-        wanted = min(SPARE_BYTES, disk.f_blocks * disk.f_frsize // _SHARE)
+        wanted = min(_SPARE_BYTES, disk.f_blocks * disk.f_frsize // _SHARE)
         return bool(disk.f_bavail * disk.f_frsize + pages * page_bytes < wanted * ease)

@@ -25,6 +25,7 @@ from typing import NamedTuple
 from tests.conftest import exclusive
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
+from tests.waiting import eventually
 
 _DEEP = 5
 
@@ -86,10 +87,12 @@ def storm(
 
 def _until_deep(watched: Path, running: subprocess.Popen[bytes]) -> None:
     """Until there are directories to watch: an agent that only knows the top has little to miss."""
-    while running.poll() is None:
+
+    def deep() -> bool:
         with os.scandir(watched) as entries:
-            if sum(entry.is_dir(follow_symlinks=False) for entry in entries) >= _DEEP:
-                return
+            return sum(entry.is_dir(follow_symlinks=False) for entry in entries) >= _DEEP
+
+    eventually(lambda: running.poll() is not None or deep(), what="directories of the storm", poll=0.001)
 
 
 def _hold_up(watching: Watching, running: subprocess.Popen[bytes], chance: random.Random) -> None:

@@ -122,6 +122,32 @@ def test_a_name_of_everything_is_told_in_batches() -> None:
     assert len(told) == 201
 
 
+def test_a_barrier_waits_for_every_name() -> None:
+    """
+    A check finds that a file was written through one of its names, when there is little room in the batch: a
+    barrier passes when all two hundred others have told of it.
+    """
+    watched = Watched()
+    bottom = watched.chain(NAME, LEVELS)
+    watched.tree.mkdir(b"r/a", 0o755)
+    watched.tree.open(3, b"r/a/f", os.O_CREAT | os.O_WRONLY)
+    for number in range(200):
+        watched.tree.link(b"r/a/f", b"%s/%d" % (bottom, number))
+    watched.start()
+    watched.tree.write(3, 5)
+    watched.tree.close(3)
+    written = watched.inotify.read(1 << 20)
+    watched.tree.rename(b"r/a", b"r/b")
+    for data in (written, watched.inotify.read(1 << 20)):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        watched.close(backlog=True)
+    watched.reconciler.settle()
+    told: set[bytes | None] = set()
+    while watched.reconciler.adopting:
+        told |= {item.path for item in watched.close(backlog=True).items}
+    assert len(told - {b"b/f"}) == 200
+
+
 def test_paths_that_are_remembered_are_bounded() -> None:
     """However deep the tree, what is kept of its paths stays below two megabytes."""
     watched = Watched()

@@ -155,13 +155,7 @@ def test_a_symbolic_link_in_the_inode_of_the_one_before_is_another() -> None:
     watched.tree.symlink(b"/two", b"r/link")
     watched.tree.find(b"r/link").inode.number = inode  # as ext4 gives it again
     came = watched.inotify.read(1 << 20)
-    for data in (left, came):
-        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
-        watched.close(backlog=data is left)
-        watched.tree.now += 1_000_000_000
-        watched.reconciler.tick()
-    for _ in watched.batches():
-        pass
+    _late(watched, left, came)
     assert watched.fold.entries()[b"link"].target == b"/two"
 
 
@@ -175,13 +169,7 @@ def test_a_file_that_left_and_is_back_under_its_name_was_written() -> None:
     _write(watched, b"o/f", os.O_TRUNC)
     watched.tree.link(b"o/f", b"r/f")
     came = watched.inotify.read(1 << 20)
-    for data in (left, came):
-        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
-        watched.close(backlog=data is left)
-        watched.tree.now += 1_000_000_000
-        watched.reconciler.tick()
-    for _ in watched.batches():
-        pass
+    _late(watched, left, came)
     assert watched.fold.entries()[b"f"].size == 5
 
 
@@ -209,6 +197,17 @@ def test_a_deletion_behind_an_overflow_is_not_the_last_word() -> None:
         for _ in watched.batches():
             pass
     assert set(watched.fold.entries()) == {b"a", b"b", b"c", b"f"}
+
+
+def _late(watched: Watched, left: bytes, came: bytes) -> None:
+    """A name has left and something has come to it; the recorder hears of one a second before the other."""
+    for data in (left, came):
+        watched.reconciler.feed(data, watched.port.monotonic(), watched.tree.now)
+        watched.close(backlog=data is left)
+        watched.tree.now += 1_000_000_000
+        watched.reconciler.tick()
+    for _ in watched.batches():
+        pass
 
 
 def _write(watched: Watched, path: bytes, flags: int) -> None:
