@@ -57,15 +57,12 @@ def test_changes_while_it_was_down(
 def test_killed_under_load(place: Place, trees: Trees, launch: Launch, scratch: Path) -> None:
     """Killed three times in a storm: one epoch, dense, nothing missing, and the replay is the disk."""
     agent = launch([place.sink()], state={"dir": os.fspath(scratch / "state")}).start()
-    with trees.storming("storm", 300_000, rate=2_000) as storm:
+    with trees.storming("storm", rate=2_000):
         for _ in range(3):
             before = agent.group()["sequence"]
             eventually(lambda: agent.group()["sequence"] > before + 300, what="some events")  # noqa: B023
-            assert storm.poll() is None, "the storm was over before the kill"
             agent.kill()
             agent.start()
-        storm.terminate()
-        assert storm.wait() == -signal.SIGTERM
     agent.stop()
     arrivals = place.consumed()
     assert len({one.position[0] for one in arrivals.all}) == 1

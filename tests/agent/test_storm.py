@@ -32,16 +32,14 @@ def test_replay_equals_the_disk(place: Place, trees: Trees, launch: Launch) -> N
 def test_outage_in_the_middle(place: Place, trees: Trees, launch: Launch) -> None:
     """A broker that was away in the middle of a storm misses nothing; repeats are go-back-N."""
     agent = launch([place.sink()]).start()
-    with trees.storming("storm", OPERATIONS, rate=OPERATIONS / 12) as storm:
+    with trees.storming("storm", rate=2_000):
         eventually(lambda: agent.sink("sink")["acked_sequence"] > 100, what="the first confirmations")
         place.stop_broker()
         eventually(lambda: agent.sink("sink")["last_error"], within=60, what="the sink feels the outage")
-        assert storm.poll() is None, "the storm was over before the outage"
         place.broker.start()
         eventually(
             lambda: agent.sink("sink")["connected"], within=90, what="the sink is connected again", poll=0.1
         )
-        assert storm.wait() == 0
     assert agent.metric("sink_errors_total", sink="sink") > 0
     assert agent.metric("sink_connects_total", sink="sink") > 1
     agent.stop()

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
+
+from tests.waiting import eventually
 
 
 class Trees(NamedTuple):
@@ -31,13 +35,33 @@ class Trees(NamedTuple):
 
     def storm(self, name: str, operations: int, seed: int = 1, rate: float = 0) -> None:
         """Random operations, by a process of its own, in a new directory of the root, to their end."""
-        with self.storming(name, operations, seed, rate) as process:
+        with self._storm(name, operations, seed, rate) as process:
             assert process.wait() == 0, "the storm failed"
 
+    @contextlib.contextmanager
     def storming(
-        self, name: str, operations: int, seed: int = 1, rate: float = 0, *more: str
+        self, name: str, *more: str, seed: int = 1, rate: float = 0
+    ) -> Iterator[subprocess.Popen[bytes]]:
+        """
+        The same, going on from the first operation for as long as the context does; whoever ends it
+        before does so by `terminate`. What happens meanwhile has happened in a storm, however slow it was.
+
+        Args:
+            more: options of `tests.storm`.
+        """
+        with self._storm(name, 0, seed, rate, *more) as process:
+            try:
+                eventually(lambda: any((self.root / name).iterdir()), what="the storm has begun")
+                yield process
+            except BaseException:
+                process.kill()
+                raise
+            process.terminate()
+            assert process.wait() == 0, "the storm failed"
+
+    def _storm(
+        self, name: str, operations: int, seed: int, rate: float, *more: str
     ) -> subprocess.Popen[bytes]:
-        """The same, while it goes on; with more options of `tests.storm`."""
         for above in self:
             (above / name).mkdir()
         places = ["--root", os.fspath(self.root / name), "--outside", os.fspath(self.outside / name)]

@@ -9,7 +9,7 @@ import random
 import signal
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from http import HTTPStatus
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +29,6 @@ ARRIVAL_SECONDS = 90.0
 LEFT_SECONDS = 15.0
 """How long a consumer may need for what a dead agent has published."""
 
-_OPERATIONS = 10**7
 _HEAP = 2500
 _DIRECTORIES = 1500  # more than a resync looks into before it records what it has found
 _LONGEST_DELAY = 0.005
@@ -97,7 +96,8 @@ class Campaign:
 
     def run(self, targets: Sequence[Point]) -> Result:
         """Kill the agent at each of these once, one after the other; then let it run until all is quiet."""
-        with self._reading, self._agent, self._storm() as storm:
+        storming = self._trees.storming("storm", seed=self._seed, rate=self._rate)
+        with self._reading, self._agent, storming as storm:
             self._read()
             for point in targets:
                 self._life(point)
@@ -229,7 +229,6 @@ class Campaign:
     def _last_life(self, storm: subprocess.Popen[bytes]) -> None:
         """Undisturbed, to the end of the storm and of the backlog."""
         begins = self._live()
-        assert storm.poll() is None, "the storm was over before the agent was killed"
         storm.terminate()
         storm.wait()
         # Before the end: what is refused then is parked by the next start only, with all that is behind it.
@@ -250,14 +249,6 @@ class Campaign:
             "http": {"listen": "127.0.0.1:0", "admin_token": _TOKEN},
             "shutdown_timeout": "60s",
         }
-
-    @contextlib.contextmanager
-    def _storm(self) -> Iterator[subprocess.Popen[bytes]]:
-        with self._trees.storming("storm", _OPERATIONS, self._seed, self._rate) as storm:
-            try:
-                yield storm
-            finally:
-                storm.kill()
 
     def _heap(self) -> None:
         """Many files that are new, or changed."""

@@ -5,7 +5,9 @@ from __future__ import annotations
 import argparse
 import os
 import random
+import signal
 import sys
+import threading
 import time
 from collections import Counter
 
@@ -14,13 +16,16 @@ from tests.storm.executor import Executor
 from tests.storm.operations import Mix, Operations
 
 
-def storm(root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: float = 0) -> Counter[str]:
+def storm(
+    root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: float, enough: threading.Event
+) -> Counter[str]:
     """
     Work on two empty directories, and close everything at the end.
 
     Args:
-        count: operations, at least.
+        count: operations, at least; 0 for as many as there is time for.
         rate: operations a second; 0 is as fast as it goes.
+        enough: ends it before.
     Returns: how many of each kind were done.
     Raises: OSError where the tree is not what the model says.
     """
@@ -31,7 +36,7 @@ def storm(root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: fl
     operations, executor = Operations(tree, random.Random(seed), mix), Executor(root, outside)
     done: Counter[str] = Counter()
     started, total = time.monotonic(), 0
-    while total < count:
+    while not enough.is_set() and (total < count or not count):
         some = operations.some()
         for operation in some:
             tree.apply(operation)
@@ -39,7 +44,7 @@ def storm(root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: fl
             done[operation[0]] += 1
         total += len(some)
         if rate and (ahead := total / rate - (time.monotonic() - started)) > 0:
-            time.sleep(ahead)
+            enough.wait(ahead)
     for operation in operations.close_all():
         tree.apply(operation)
         executor.apply(operation)
@@ -52,7 +57,7 @@ def main() -> None:
     parser.add_argument("--root", required=True, type=os.fsencode, help="the watched directory, empty")
     parser.add_argument("--outside", required=True, type=os.fsencode, help="another, on the same file system")
     parser.add_argument("--seed", type=int, default=1)
-    parser.add_argument("--operations", type=int, default=50_000)
+    parser.add_argument("--operations", type=int, default=50_000, help="0: until SIGTERM, which ends it well")
     parser.add_argument("--rate", type=float, default=0, help="operations a second; 0: full speed")
     parser.add_argument("--names", type=int, default=200, help="how many different names; few meet often")
     parser.add_argument("--population", type=int, default=2_000, help="entries it grows to")
@@ -66,7 +71,10 @@ def main() -> None:
     if arguments.open:
         mix = mix._replace(modes=(0o755, 0o775))
     started = time.monotonic()
-    done = storm(arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate)
+    enough = threading.Event()
+    signal.signal(signal.SIGTERM, lambda number, frame: enough.set())
+    work = arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate
+    done = storm(*work, enough)
     seconds = time.monotonic() - started
     kinds = " ".join(f"{kind}={number}" for kind, number in sorted(done.items()))
     sys.stdout.write(f"{done.total()} operations in {seconds:.2f} s: {kinds}\n")
