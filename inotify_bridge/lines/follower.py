@@ -21,7 +21,7 @@ from inotify_bridge.lines.generation import CHUNK, NEW, Generation, Replaced
 from inotify_bridge.lines.options import Options
 from inotify_bridge.lines.register import Register
 from inotify_bridge.lines.report import Found, Report
-from inotify_bridge.lines.search import Changed, Search
+from inotify_bridge.lines.search import OPEN_OF_ONE, Changed, Search
 from inotify_bridge.lines.splitter import Position
 
 _STEP_BYTES = 1 << 20
@@ -248,8 +248,11 @@ class Follower:
         limits = [generation.look() if generation.fd >= 0 else 0 for generation in reversed(chain)]
         limits.reverse()
         rested = chain
+        crowded = sum(generation.fd >= 0 for generation in chain) >= OPEN_OF_ONE
         for place, (generation, limit) in enumerate(zip(chain, limits, strict=True)):
             if generation.fd < 0:
+                if crowded and generation.unread:
+                    return not self._make_room(chain[:place], now)
                 continue
             if not self._read_one(generation, limit, now):
                 return False
@@ -264,6 +267,21 @@ class Follower:
             if generation.fd >= 0:
                 self._rest(generation, generation is chain[-1] and generation.path == log, now)
         return True
+
+    def _make_room(self, elder: list[Generation], now: float) -> bool:
+        """
+        Of a file that has a name the capture tells when it grows: where others wait to be opened it is not
+        kept open for that. Whether one is closed.
+        """
+        made = False
+        for generation in elder:
+            if generation.fd >= 0 and generation.path and not generation.waiting:
+                self._finish(generation)
+                self._let_go(generation)
+                made = True
+            elif generation.fd >= 0:
+                self._rest(generation, False, now)
+        return made
 
     def _holds_up(self, generation: Generation, now: float) -> bool:
         """

@@ -21,6 +21,9 @@ from inotify_bridge.lines.report import Report
 from inotify_bridge.lines.siblings import Listing, gone, look, open_file
 from inotify_bridge.lines.splitter import Position
 
+OPEN_OF_ONE = 32
+"""Generations of one log that are open at once; the younger ones wait, for there may be thousands."""
+
 _LINKS = 16  # names of one inode that are looked at
 _TRIES = 3  # a rename may come between the list of a directory and the look at a name
 
@@ -65,7 +68,7 @@ class Search:
 
     def settle(self, log: bytes) -> None:
         """
-        Make the chain of a log what the disk shows, with every generation open that can be read.
+        Make the chain of a log what the disk shows, with its generations open that are read next.
 
         Raises:
             Changed: look again.
@@ -168,12 +171,19 @@ class Search:
 
     def _find_missing(self, log: bytes, place: tuple[int, bytes] | None) -> None:
         """Find every generation again that is not open and may hold something; what is gone is lost."""
+        room = OPEN_OF_ONE - self._open_of(log)
         for generation in list(self._register.chains.get(log, ())):
             idle = generation.seen and not generation.unread
             if generation.fd >= 0 or (generation.path and (idle or place is None)):
                 continue  # without the directory nothing is known
+            if room <= 0:
+                return
+            room -= 1
             if not any(self._found(generation, place) for _ in range(_TRIES)):
                 self._gone(generation, place)
+
+    def _open_of(self, log: bytes) -> int:
+        return sum(generation.fd >= 0 for generation in self._register.chains.get(log, ()))
 
     def _found(self, generation: Generation, place: tuple[int, bytes] | None) -> bool:
         if generation.path and self._reopened(generation, generation.path):
@@ -251,27 +261,28 @@ class Search:
         """
         chain = self._register.chains.get(log, [])
         known = [*others, *(generation.fd for generation in chain if generation.fd >= 0)]
-        found: list[tuple[bytes, os.stat_result, int]] = []
-        unused: set[int] = set()
-        try:
-            for name, seen, fd in self._rotated(place):
-                unused.add(fd)
-                # At once: there may be more than a process may have open.
-                if seen.st_mtime_ns <= since or not seen.st_size or any(_is_copy(fd, one) for one in known):
-                    unused.remove(fd)
-                    os.close(fd)
-                else:
-                    found.append((name, seen, fd))
-            for name, seen, fd in sorted(found, key=lambda one: one[1].st_mtime_ns):
-                path = self._beside(place, name, log)
-                generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
-                unused.remove(fd)
-                generation.open(fd, time.monotonic())
-                self._register.join(generation, chain.index(before) if before in chain else None)
-        finally:
-            for fd in unused:
-                os.close(fd)
+        for name, seen in sorted(self._unknown(place, since, known), key=lambda one: one[1].st_mtime_ns):
+            fd = open_file(place[0], name, seen)
+            if fd is None:
+                raise Changed
+            path = self._beside(place, name, log)
+            generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
+            generation.open(fd, time.monotonic())
+            self._register.join(generation, chain.index(before) if before in chain else None)
+            if self._open_of(log) > OPEN_OF_ONE:
+                generation.close()  # its turn comes, see `_find_missing`
         self._count_compressed(log, place, since)
+
+    def _unknown(
+        self, place: tuple[int, bytes], since: int, known: list[int]
+    ) -> Iterator[tuple[bytes, os.stat_result]]:
+        """Those of them that are no copies of what is open; none stays open."""
+        for name, seen, fd in self._rotated(place):
+            try:
+                if seen.st_mtime_ns > since and seen.st_size and not any(_is_copy(fd, one) for one in known):
+                    yield name, seen
+            finally:
+                os.close(fd)
 
     def _count_compressed(self, log: bytes, place: tuple[int, bytes], since: int) -> None:
         """Those that also were compressed: what they hold is lost, unless it is known otherwise."""
