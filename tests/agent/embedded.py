@@ -20,6 +20,8 @@ from tests.agent.trees import Trees
 from tests.waiting import eventually
 
 GROUP = "g"
+SECONDS = 60.0
+"""A wait that ends when what is waited for has happened: far longer than that takes."""
 
 
 class Embedded:
@@ -52,7 +54,7 @@ class Embedded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.agent.stop(5.0 if error is None else 0.0)
+        self.agent.stop(SECONDS if error is None else 0.0)
 
     @property
     def group(self) -> Group:
@@ -63,7 +65,7 @@ class Embedded:
         """Status code and body of a page."""
         assert self.agent.web is not None
         try:
-            with urllib.request.urlopen(f"{self.agent.web.url}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(f"{self.agent.web.url}{path}", timeout=SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -80,10 +82,10 @@ class Embedded:
 
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
-        end = self.group.barrier(30.0)
+        end = self.group.barrier(SECONDS)
 
         def arrived(messages: list[Message]) -> bool:
             return bool(messages) and messages[-1].sequence >= end.sequence
 
-        assert self.broker.wait(arrived, 30.0)
+        assert self.broker.wait(arrived, SECONDS)
         return self.arrivals()

@@ -19,8 +19,12 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from tests.waiting import eventually
 
-START_SECONDS = 60.0
+START_SECONDS = 90.0
+ANSWER_SECONDS = 60.0
 END_SECONDS = 90.0
+
+DRAINING = {"shutdown_timeout": "80s"}
+"""More of a configuration, where much may wait to be delivered at the end: nearly as long as `stop` waits."""
 
 _ADDRESS = re.compile(r"listening on http://127\.0\.0\.1:(\d+)")
 
@@ -107,7 +111,7 @@ class AgentProcess:
 
     def _ask(self, method: str, path: str, headers: Mapping[str, str]) -> tuple[int, str]:
         port = eventually(self._port, within=START_SECONDS, what="the address in the log")
-        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=20)
+        connection = http.client.HTTPConnection("127.0.0.1", port, timeout=ANSWER_SECONDS)
         try:
             connection.request(method, path, headers=headers)
             answer = connection.getresponse()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.agent.embedded import Embedded
+from tests.agent.embedded import SECONDS, Embedded
 from tests.agent.trees import Trees
 
 ROUNDS = 30
@@ -15,7 +15,7 @@ def test_everything_before_it_is_in_the_journal(trees: Trees) -> None:
         for number in range(ROUNDS):
             name = f"{number}/deep/er/file"
             trees.write(*(f"{number}/{other}" for other in range(20)), name)
-            told.append((name, embedded.group.barrier(10.0)))
+            told.append((name, embedded.group.barrier(SECONDS)))
         arrivals = embedded.settled()
     at = {one.path: one.position for one in arrivals.fresh if one.kind == "file.written"}
     for name, position in told:

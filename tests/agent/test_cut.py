@@ -8,6 +8,7 @@ import pytest
 
 from tests.agent.conftest import Launch
 from tests.agent.places import RabbitmqPlace
+from tests.agent.process import DRAINING
 from tests.agent.trees import Trees
 from tests.brokers.proxy import Proxy
 from tests.waiting import eventually
@@ -24,7 +25,9 @@ def test_unconfirmed_messages_are_sent_again(
     broker = rabbitmq_place.broker
     with contextlib.closing(Proxy(broker.port)) as proxy:
         url = broker.url.replace(broker.address, f"127.0.0.1:{proxy.port}")
-        agent = launch([rabbitmq_place.sink(url=url)]).start()
+        # Nothing but the cut ends the connection, however long the broker takes for its part.
+        sink = rabbitmq_place.sink(url=url, confirm_timeout="10m", heartbeat="5m")
+        agent = launch([sink], **DRAINING).start()
         trees.files("quiet", 10)
         eventually(
             lambda: agent.sink("sink")["acked_sequence"] > 10 and agent.delivered("sink"),
@@ -39,11 +42,12 @@ def test_unconfirmed_messages_are_sent_again(
                 agent.metric("sink_inflight_events", sink="sink") >= UNCONFIRMED
                 and rabbitmq_place.waiting() >= before + UNCONFIRMED
             ),
+            within=90,
             what="the broker has many messages whose confirms reached nobody",
         )
         confirmed = agent.sink("sink")["acked_sequence"]
         proxy.heal()
-        eventually(lambda: agent.delivered("sink"), what="everything is confirmed again")
+        eventually(lambda: agent.delivered("sink"), within=90, what="everything is confirmed again")
         agent.stop()
     arrivals = rabbitmq_place.consumed()
     numbers = [one.position[1] for one in arrivals.all]

@@ -44,7 +44,8 @@ def test_entries(follow: Callable[..., Logs]) -> None:
     }
     assert logs.events("rejected")[0]["data"]["message"] == "nothing of it"
     assert (logs.agent.metric("log_entries_total"), logs.agent.metric("log_rejected_total")) == (2, 1)
-    assert logs.agent.metric("log_bytes_read_total") == 41
+    # Bytes are counted behind the commit, of which the sink hears first.
+    eventually(lambda: logs.agent.metric("log_bytes_read_total") == 41, what="the bytes are counted")
     assert (logs.agent.metric("log_files"), logs.agent.metric("log_lag_bytes")) == (1, 0)
     logs.agent.stop()
 
@@ -58,7 +59,8 @@ def test_killed_around_a_commit(follow: Callable[..., Logs], moment: str) -> Non
     logs.append("app.log", *lines)
     logs.agent.start(ready=False)
     assert logs.agent.ended() == -9
-    assert len(logs.messages()) < 500
+    if moment == "before_commit":  # after it the sink may be faster than the kill
+        assert logs.messages() == []
     logs.agent.patch = ""
     logs.agent.start()
     logs.arrive(*lines)
@@ -302,10 +304,10 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     for name in names:
         (trees.root / name).write_text(f"{name} 1\n")
     logs.agent.start()
-    eventually(lambda: logs.agent.metric("log_entries_total") == 3_000, within=60, what="every first line")
+    eventually(lambda: logs.agent.metric("log_entries_total") == 3_000, within=90, what="every first line")
     for name in names:
         logs.append(name, f"{name} 2")
-    eventually(lambda: logs.agent.metric("log_entries_total") == 6_000, within=60, what="every second line")
+    eventually(lambda: logs.agent.metric("log_entries_total") == 6_000, within=90, what="every second line")
     assert len(os.listdir(f"/proc/{logs.agent.pid}/fd")) < 400
     logs.agent.stop()
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
@@ -342,10 +344,11 @@ def test_more_rotated_files_than_descriptors(follow: Callable[..., Logs], trees:
     (outside / "app.log").write_text("the log\n")
     outside.rename(trees.root / "logs")
     eventually(lambda: "the log" in logs.messages(), what="the log is read")
-    assert logs.messages() == [f"rotated {number}" for number in range(200 * new)] + ["the log"]
+    logs.comes_after("ends")
+    assert logs.messages() == [*(f"rotated {number}" for number in range(200 * new)), "the log", "ends"]
     if new:
         logs.append("logs/app.log.7", "late")
-        eventually(lambda: logs.messages()[201:] == ["late"], what="a file that was closed is read on")
+        eventually(lambda: logs.messages()[202:] == ["late"], what="a file that was closed is read on")
     logs.agent.stop()
 
 
@@ -377,7 +380,7 @@ def test_a_file_without_the_right_to_read(follow: Callable[..., Logs], trees: Tr
     logs.append("secret.log", "three")
     eventually(lambda: "three" in logs.messages(), what="the last line")
     assert [one for one in logs.messages() if one != "begins"] == ["one", "two", "three"]
-    assert logs.agent.group()["problems"] == []
+    eventually(lambda: logs.agent.group()["problems"] == [], what="nothing is wrong any more")
     logs.agent.stop()
 
 
@@ -398,7 +401,7 @@ def test_rotated_over_the_same_name(follow: Callable[..., Logs], trees: Trees) -
         (trees.root / "app.log").rename(rotated)
         logs.comes_after(f"rotation {number}")
         eventually(lambda: not is_open(), what="nothing more is expected of the old one")
-    eventually(lambda: logs.agent.metric("log_files") <= 2, within=10, what="app.log.1 and fence.log alone")
+    eventually(lambda: logs.agent.metric("log_files") <= 2, what="app.log.1 and fence.log alone")
     logs.agent.stop()
 
 

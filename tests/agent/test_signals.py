@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from tests.agent.conftest import Launch
 from tests.agent.places import KafkaPlace, RabbitmqPlace
-from tests.agent.process import AgentProcess
+from tests.agent.process import DRAINING, AgentProcess
 from tests.agent.trees import Trees
-from tests.brokers.ports import free_port
 from tests.waiting import eventually
 
-SOON_SECONDS = 20.0
-"""Far below every time-out in these configurations."""
+LONG = "30m"
+"""A time-out that no wait of a test comes near."""
 
 
 def groups(agent: AgentProcess) -> set[str]:
@@ -35,10 +36,10 @@ def test_reload(kafka_place: KafkaPlace, trees: Trees, launch: Launch) -> None:
         name: {"name": name, "paths": [os.fspath(path)], "sinks": ["sink"]}
         for name, path in (("kept", kept), ("added", added), ("removed", trees.outside))
     }
-    agent = launch(sinks, watch_groups=[of["kept"], of["removed"]]).start()
+    agent = launch(sinks, watch_groups=[of["kept"], of["removed"]], **DRAINING).start()
     assert groups(agent) == {"kept", "removed"}
     epoch = agent.group("kept")["epoch"]
-    agent.configure({"watch_groups": [of["kept"], of["added"]], "sinks": sinks})
+    agent.configure({"watch_groups": [of["kept"], of["added"]], "sinks": sinks, **DRAINING})
     agent.signal(signal.SIGHUP)
     eventually(lambda: groups(agent) == {"kept", "added"}, what="the new groups")
     eventually(lambda: agent.status()["config"]["last_reload"], what="the status tells of the reload")
@@ -87,9 +88,18 @@ def test_refused_reload(
     kafka_place.consumed().assert_true(trees.root)
 
 
-def test_second_signal_interrupts_the_drain(trees: Trees, launch: Launch) -> None:
+@pytest.fixture
+def nowhere() -> Iterator[dict[str, Any]]:
+    """A sink that is away: nobody listens at its port, which is kept from all others."""
+    with socket.socket() as kept:
+        kept.bind(("127.0.0.1", 0))
+        url = f"amqp://guest:guest@127.0.0.1:{kept.getsockname()[1]}"
+        yield {"name": "sink", "type": "rabbitmq", "url": url}
+
+
+def test_second_signal_interrupts_the_drain(nowhere: dict[str, Any], trees: Trees, launch: Launch) -> None:
     """SIGTERM waits for a broker that is away; a second one ends that, with 1 for what is lost."""
-    agent = launch([_nowhere()], shutdown_timeout="10m").start()
+    agent = launch([nowhere], shutdown_timeout=LONG).start()
     trees.files("some", 100)
     eventually(lambda: agent.sink("sink")["last_error"], what="the sink is away")
     agent.signal(signal.SIGTERM)
@@ -97,19 +107,21 @@ def test_second_signal_interrupts_the_drain(trees: Trees, launch: Launch) -> Non
     eventually(lambda: "stream.stopped" in agent.log, what="everything is recorded")
     assert agent.alive
     agent.signal(signal.SIGTERM)
-    assert agent.ended(SOON_SECONDS) == 1
+    assert agent.ended() == 1
     assert "left undelivered" in agent.log
     assert "Traceback" not in agent.log
 
 
-def test_shutdown_timeout(trees: Trees, launch: Launch) -> None:
+def test_shutdown_timeout(nowhere: dict[str, Any], trees: Trees, launch: Launch) -> None:
     """With a broker that is away the drain ends after ``shutdown_timeout``, with 1 for what is lost."""
-    agent = launch([_nowhere()], shutdown_timeout="1s").start()
+    short, long = (launch([nowhere], shutdown_timeout=limit).start() for limit in ("1s", LONG))
     trees.files("some", 100)
-    eventually(lambda: agent.sink("sink")["last_error"], what="the sink is away")
-    agent.signal(signal.SIGTERM)
-    assert agent.ended(SOON_SECONDS) == 1
-    assert "left undelivered" in agent.log
+    for agent in (long, short):
+        eventually(lambda agent=agent: agent.sink("sink")["last_error"], what="the sink is away")  # type: ignore[misc]
+        agent.signal(signal.SIGTERM)
+    assert short.ended() == 1
+    assert long.alive, "it did not wait for its own"
+    assert "left undelivered" in short.log
 
 
 @pytest.mark.rabbitmq
@@ -118,7 +130,9 @@ def test_frozen_broker_does_not_hold_the_end(
     second: bool, rabbitmq_place: RabbitmqPlace, trees: Trees, launch: Launch
 ) -> None:
     """The same with a broker that stays connected and answers nothing."""
-    agent = launch([rabbitmq_place.sink()], shutdown_timeout="10m" if second else "1s").start()
+    # Neither does the sink give the broker up by itself.
+    sink = rabbitmq_place.sink(confirm_timeout=LONG, heartbeat=LONG)
+    agent = launch([sink], shutdown_timeout=LONG if second else "1s").start()
     eventually(lambda: agent.sink("sink")["connected"], what="the sink is connected")
     rabbitmq_place.broker.freeze()
     trees.files("some", 100)
@@ -128,10 +142,5 @@ def test_frozen_broker_does_not_hold_the_end(
     if second:
         assert agent.alive
         agent.signal(signal.SIGTERM)
-    assert agent.ended(SOON_SECONDS) == 1
+    assert agent.ended() == 1
     assert "Traceback" not in agent.log
-
-
-def _nowhere() -> dict[str, Any]:
-    url = f"amqp://guest:guest@127.0.0.1:{free_port()}"
-    return {"name": "sink", "type": "rabbitmq", "url": url}

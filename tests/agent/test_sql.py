@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from tests.agent.conftest import Launch
+from tests.agent.process import DRAINING
 from tests.agent.sql_place import sql_sink, stored
 from tests.agent.trees import Trees
 from tests.brokers import PostgresqlServer
 from tests.sinks.sql_harness import PostgresqlHarness, SqlHarness, SqliteHarness
 from tests.waiting import eventually
 
-RATE = 2_000
+RATE = 500
 """Of a storm, and those a second: it lasts until it is ended."""
 
 
@@ -36,10 +37,10 @@ def database(request: pytest.FixtureRequest, scratch: Path) -> SqlHarness:
     return harness
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Launch, scratch: Path) -> None:
     """Killed again and again in storms: every event is one row, in order, and their fold is the disk."""
-    agent = launch([sql_sink(database)], state={"dir": os.fspath(scratch / "state")}).start()
+    agent = launch([sql_sink(database)], state={"dir": os.fspath(scratch / "state")}, **DRAINING).start()
     kills = 4
     for life in range(kills):
         before = database.count()
@@ -55,10 +56,10 @@ def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Laun
 
 
 @pytest.mark.postgresql
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(500)
 def test_rows_in_a_killed_server(postgres: PostgresqlHarness, trees: Trees, launch: Launch) -> None:
     """A server that crashes again and again in storms has every event as one row, in order."""
-    agent = launch([sql_sink(postgres)]).start()
+    agent = launch([sql_sink(postgres)], **DRAINING).start()
     for crash in range(2):
         before = agent.sink("sink")["acked_sequence"]
         with trees.storming(f"storm-{crash}", seed=crash, rate=RATE):
@@ -81,7 +82,7 @@ def test_sinks_of_two_groups_in_one_file(trees: Trees, launch: Launch, scratch: 
         {"name": name, "paths": [os.fspath(path)], "sinks": ["sink"]}
         for name, path in zip(("one", "two"), trees, strict=True)
     ]
-    agent = launch([sql_sink(database)], watch_groups=groups).start()
+    agent = launch([sql_sink(database)], watch_groups=groups, **DRAINING).start()
     trees.files("x", 300)
     for number in range(300):
         (trees.outside / f"y-{number}").write_text("y")

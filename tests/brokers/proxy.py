@@ -97,9 +97,11 @@ class Proxy:
     def heal(self) -> None:
         """End every lasting fault. What was swallowed is lost, so the connections of that time end too."""
         swallowed = self._allowance is not None or self._mute
+        if swallowed:  # first of all: nothing that the broker says just now may pass behind what is lost
+            self._end_all("cut", _Link.end)
         self._allowance, self._left, self._pace, self._mute = None, None, 0.0, False
         if swallowed:
-            self._end_all("cut", _Link.end)
+            self._end_all("cut", _Link.end)  # and whoever came meanwhile
         self._flows.set()
         if self._listener.fileno() < 0:
             self._listener = self._listen()

@@ -24,7 +24,7 @@ from tests.waiting import eventually
 
 __all__ = ["disk", "scratch", "trees"]
 
-pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(600)]
 
 CUTS = 20
 FAILURES = 3
@@ -63,11 +63,12 @@ class Running:
         self._agent = agent
         self._disk = disk
         self._storm = storm
+        self._recorded: Position = ("", 0)
 
     def more(self) -> None:
-        """Wait until some more has been published."""
-        epoch, number = self.witness.look()
-        eventually(lambda: self.witness.look() >= (epoch, number + SOME), what="more is published")
+        """Wait until some more has been published than was, or was recorded at the last cut."""
+        epoch, number = max(self.witness.look(), self._recorded)
+        eventually(lambda: self.witness.look() >= (epoch, number + SOME), within=60, what="more is published")
 
     def cut(self) -> Cut:
         """Cut the power of a copy; the agent goes on. The order of the three looks is the test."""
@@ -77,6 +78,7 @@ class Running:
         with self._disk.opened(image) as at:
             left = Left.read(at / "state")
         assert left is not None, "no store is left"
+        self._recorded = left.end
         return Cut(published, left, by_then)
 
     def fail(self) -> None:
