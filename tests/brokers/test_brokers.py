@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import socket
 import ssl
@@ -140,7 +141,10 @@ def test_only_loopback_listens(request: pytest.FixtureRequest, kind: str) -> Non
 
 def listening_addresses(pid: int) -> set[str]:
     """Local addresses, as in /proc/net/tcp, of the sockets that a process listens on."""
-    links = {os.readlink(entry.path) for entry in os.scandir(f"/proc/{pid}/fd") if os.path.islink(entry.path)}
+    links = set()
+    for entry in os.scandir(f"/proc/{pid}/fd"):
+        with contextlib.suppress(FileNotFoundError):  # closed meanwhile
+            links.add(os.readlink(entry.path))
     listening = set()
     for table in ("tcp", "tcp6"):
         with open(f"/proc/{pid}/net/{table}") as lines:
