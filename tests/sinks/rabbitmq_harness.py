@@ -66,7 +66,13 @@ class RabbitmqHarness(SinkHarness):
 
     def options(self, **overrides: Any) -> RabbitmqOptions:
         """Options that work, changed by `overrides`."""
-        working = {"url": self.broker.url, "exchange": self.name, "queue": self.name}
+        working = {
+            "url": self.broker.url,
+            "exchange": self.name,
+            "queue": self.name,
+            "connect_timeout": "60s",
+            "confirm_timeout": "60s",
+        }
         return RabbitmqOptions.model_validate({**working, **overrides})
 
     def make(self, **overrides: Any) -> RabbitmqSink:
@@ -113,10 +119,15 @@ class RabbitmqHarness(SinkHarness):
 
     def _drain(self) -> Iterator[tuple[Any, Any, bytes]]:
         with contextlib.suppress(pika.exceptions.AMQPError), plain_channel(self.broker.url) as channel:
-            for delivery in channel.consume(self.name, auto_ack=True, inactivity_timeout=_QUIET_SECONDS):
+            last = 0
+            for delivery in channel.consume(self.name, inactivity_timeout=_QUIET_SECONDS):
                 if delivery[0] is None:
                     break
                 yield delivery
+                last = delivery[0].delivery_tag
+            # What came after the last look is not acknowledged: it stays in the queue.
+            if last:
+                channel.basic_ack(last, multiple=True)
 
     def _limit(self, size: int) -> None:
         """The largest body for channels opened from now on (16 MiB or 128 MiB where nobody changes it)."""
