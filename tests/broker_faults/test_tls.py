@@ -129,7 +129,7 @@ def test_insecure_sets_a_gauge(
     ).start()
     trees.files("quiet", 3)
     for sink in ("queue", "blind-queue", "stream", "blind-stream"):
-        eventually(lambda sink=sink: agent.delivered(sink), what=f"delivery to {sink}", poll=0.1)  # type: ignore[misc]
+        eventually(lambda sink=sink: agent.delivered(sink), within=60, what=f"delivery to {sink}", poll=0.1)  # type: ignore[misc]
         assert agent.metric("sink_insecure", sink=sink) == sink.startswith("blind")
         assert agent.log.count(f"sink {sink}: tls.insecure") == sink.startswith("blind")
     agent.stop()
