@@ -24,9 +24,12 @@ from tests.waiting import eventually
 
 _BATCH: Final = 500
 _numbers = itertools.count()
-# A broker that was frozen for long leads nothing until it has registered anew.
+_PATIENCE_SECONDS: Final = 120.0
+# A broker that was frozen for long leads nothing until it has registered anew, and may answer late.
 _NO_LEADER: Final = frozenset(
     (
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -132,7 +135,7 @@ class KafkaHarness(SinkHarness):
             self._consumer = self._open_consumer()
         found: list[Stored] = []
         ends = self._ends(self._consumer)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while (places := self._places(self._consumer)) != ends:
             assert time.monotonic() < deadline, f"the consumer is at {places}, the broker at {ends}"
             for message in self._consumer.consume(10_000, timeout=0.5):
@@ -197,7 +200,7 @@ class KafkaHarness(SinkHarness):
                     raise
                 return None
 
-        return eventually(asked, what="leaders of all partitions") or []
+        return eventually(asked, within=_PATIENCE_SECONDS, what="leaders of all partitions") or []
 
 
 class Relay(threading.Thread):

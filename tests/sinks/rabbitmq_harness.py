@@ -21,6 +21,8 @@ from tests.waiting import eventually
 
 _BODY_LIMIT = 64 * 1024
 _DEFAULT_LIMIT = 128 * 1024 * 1024
+_PATIENCE_SECONDS = 60.0
+_ACKED_TOGETHER = 100
 _QUIET_SECONDS = 0.2
 """A queue that has given nothing for so long is empty."""
 
@@ -28,7 +30,9 @@ _QUIET_SECONDS = 0.2
 @contextlib.contextmanager
 def plain_channel(url: str) -> Iterator[Any]:
     """A channel of a client that has nothing to do with the sink."""
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout, parameters.stack_timeout = _PATIENCE_SECONDS, 2 * _PATIENCE_SECONDS
+    connection = pika.BlockingConnection(parameters)
     try:
         yield connection.channel()
     finally:
@@ -125,8 +129,10 @@ class RabbitmqHarness(SinkHarness):
                     break
                 yield delivery
                 last = delivery[0].delivery_tag
+                if last % _ACKED_TOGETHER == 0:
+                    channel.basic_ack(last, multiple=True)
             # What came after the last look is not acknowledged: it stays in the queue.
-            if last:
+            if last % _ACKED_TOGETHER:
                 channel.basic_ack(last, multiple=True)
 
     def _limit(self, size: int) -> None:

@@ -200,6 +200,6 @@ def test_it_is_the_standard_output() -> None:
         "sink.connect()\n"
         "sink.publish(messages(3))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=180)
     assert [json.loads(line)["specversion"] for line in done.stdout.splitlines()] == ["1.0"] * 3
     assert done.stderr == b""
