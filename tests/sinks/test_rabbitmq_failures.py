@@ -21,8 +21,8 @@ from tests.waiting import eventually
 pytestmark = pytest.mark.rabbitmq
 
 _ACK_FRAME_BYTES = 21
-_KILLS = 10
-_PORTION = 3000
+_KILLS = 5
+_PORTION = 2000
 
 
 @pytest.fixture
@@ -92,9 +92,11 @@ def test_resumes_at_the_lowest_unconfirmed(harness: RabbitmqHarness, proxy: Prox
 def test_killed_again_and_again_under_load(harness: RabbitmqHarness, proxy: Proxy) -> None:
     """Connections killed at any moment of a run lose nothing, and repeats always begin at a hole."""
     watcher = Watcher()
-    last = 0
+    last = 3 * _PORTION  # there is always more to be sent than one batch
+    limits = QUICK._replace(batch_messages=_PORTION)
     with Recording() as recording:
-        relay = recording.relay(harness.make(url=through(proxy, harness)), watcher=watcher)
+        recording.commit(messages(last))
+        relay = recording.relay(harness.make(url=through(proxy, harness)), watcher=watcher, limits=limits)
         while watcher.connections <= _KILLS:
             confirmed = relay.status.position.sequence
             recording.commit(messages(_PORTION, last + 1))
