@@ -294,7 +294,7 @@ class SinkConformance:
                 eventually(lambda: not relay.status.connected, within=60.0, what="the relay notices")
             finally:
                 harness.start_broker()
-            eventually(lambda: relay.status.connected, within=60.0, what="the relay is connected again")
+            eventually(lambda: relay.status.connected, within=120.0, what="the relay is connected again")
             assert relay.status.error == ""
             assert watcher.sent_messages == sent
             assert watcher.retries == 0

@@ -119,7 +119,7 @@ class KafkaHarness(SinkHarness):
         self._sinks.append(KafkaSink(self.options(**overrides), self.context))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         got: list[Received] = []
         deadline = time.monotonic() + within
         while True:

@@ -84,10 +84,10 @@ class RabbitmqHarness(SinkHarness):
         self._sinks.append(sink)
         return sink
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         return [received(body) for _, _, body in self.deliveries(count, within)]
 
-    def deliveries(self, count: int, within: float = 30.0) -> list[tuple[Any, Any, bytes]]:
+    def deliveries(self, count: int, within: float = 60.0) -> list[tuple[Any, Any, bytes]]:
         """Like `consume`, with method and properties of each message as pika gives them."""
         got: list[tuple[Any, Any, bytes]] = []
 

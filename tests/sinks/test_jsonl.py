@@ -48,7 +48,7 @@ class JsonlHarness(SinkHarness):
         self._sinks.append(JsonlSink(options, self.context))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         with contextlib.suppress(AssertionError):
             eventually(lambda: len(set(self.lines())) >= count, within=within)
         lines = self.lines()

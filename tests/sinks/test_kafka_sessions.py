@@ -91,7 +91,7 @@ def published(sink: KafkaSink, batch: list[Message]) -> None:
             return False
         return True
 
-    eventually(attempt, within=60, what="a broker that takes messages again")
+    eventually(attempt, within=120, what="a broker that takes messages again")
 
 
 class Session(kafka_session.Session):

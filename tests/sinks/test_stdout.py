@@ -68,7 +68,7 @@ class StdoutHarness(SinkHarness):
         self._sinks.append(StdoutSink(StdoutSink.Options(**overrides), self.context, self.writer))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         with contextlib.suppress(AssertionError):
             eventually(lambda: len(set(self.reader.lines)) >= count, within=within)
         lines = self.reader.lines[self._read :]
