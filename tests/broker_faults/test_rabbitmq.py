@@ -12,7 +12,7 @@ from tests.brokers import RabbitmqBroker
 from tests.sinks.rabbitmq_harness import RabbitmqHarness, plain_channel
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -23,7 +23,7 @@ from tests.brokers import KafkaBroker, PostgresqlServer, RabbitmqBroker
 from tests.conftest import BrokerFactory
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 CANARY = "yellow-bird"  # which stands in no name of a test, and so in no path
 RIGHT = f"{CANARY}-right"

@@ -20,7 +20,7 @@ from tests.sinks.messages import messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.kafka, pytest.mark.timeout(600)]
 
 KINDS = ("rabbitmq", "kafka-python", "confluent")
 OTHER_ADDRESS = "127.0.0.2"  # stands in no certificate

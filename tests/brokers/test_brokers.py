@@ -20,6 +20,8 @@ from tests.brokers.kafka import MECHANISMS
 from tests.conftest import BrokerFactory
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(600)
+
 BODY = b"a.csv was written"
 AMQP_HEADER = b"AMQP\x00\x00\x09\x01"
 API_VERSIONS = struct.pack(">ihhih", 10, 18, 0, 1, -1)  # length, request, version, correlation, no client id

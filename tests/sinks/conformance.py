@@ -256,7 +256,7 @@ class SinkConformance:
         with pytest.raises(SinkUnavailable):
             sink.publish(messages(1, 2))
 
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(600)
     def test_broker_restarts_in_the_middle(self, harness: SinkHarness) -> None:
         """With a store and a relay before it, an outage loses nothing, and repeats are go-back-N."""
         harness.need("restart")
@@ -279,7 +279,7 @@ class SinkConformance:
         assert watcher.acked_sequences == list(range(1, 4001))
         assert_go_back_n([one.sequence for one in harness.consume(4000)], 1, 4000)
 
-    @pytest.mark.timeout(300)
+    @pytest.mark.timeout(600)
     def test_loss_is_noticed_while_idle(self, harness: SinkHarness) -> None:
         """With nothing to send, a relay learns that the broker has gone, and comes back when it does."""
         harness.need("restart")

@@ -24,7 +24,7 @@ from tests.sinks.kafka_harness import KafkaHarness, Relay
 from tests.sinks.messages import assert_go_back_n, messages
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 CLIENTS = ("kafka-python", "confluent")
 PASSWORD = "open-sesame-right"

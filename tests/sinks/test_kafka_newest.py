@@ -29,7 +29,7 @@ from tests.waiting import eventually
 
 __all__ = ["client"]  # the fixture
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 STRUCTURED = [("content-type", b"application/cloudevents+json")]
 Foreign = tuple[bytes | None, list[tuple[str, bytes | None]]]

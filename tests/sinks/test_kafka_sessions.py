@@ -23,7 +23,7 @@ from tests.waiting import eventually
 
 __all__ = ["client", "guarded", "harness"]  # the fixtures
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
 def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:

@@ -19,7 +19,7 @@ from tests.sinks.messages import messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness, plain_channel
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 
 @pytest.fixture

@@ -18,7 +18,7 @@ from tests.sinks.messages import assert_go_back_n, messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 _ACK_FRAME_BYTES = 21
 _KILLS = 5

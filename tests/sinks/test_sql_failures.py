@@ -59,7 +59,7 @@ def through(postgres: PostgresqlHarness, proxy: Proxy, **options: object) -> Sql
 
 
 @pytest.mark.postgresql
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_connection_lost_anywhere_in_a_batch(
     postgres: PostgresqlHarness, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
