@@ -286,10 +286,13 @@ class Relay:
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        self._set(connected=True, asked_at=None, since=time.time())
-        if self._trouble.connecting or not self._was_connected:
+        # In one picture: a sink that is connected has no trouble with connecting.
+        healed = self._trouble.connecting or not self._was_connected
+        error = {"error": "", "error_since": None} if healed else {}
+        self._set(connected=True, asked_at=None, since=time.time(), **error)
+        if healed:
+            self._trouble.over()
             _log.info("sink connected", extra=self._fields)
-            self._clear()
             self._pause = self._limits.first_pause
         self._was_connected = True
 

@@ -13,7 +13,7 @@ from tests.brokers import KafkaBroker
 from tests.conftest import BrokerFactory
 from tests.sinks.kafka_harness import KafkaHarness
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
 @pytest.fixture(params=["kafka-python", "confluent"])

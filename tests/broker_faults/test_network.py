@@ -10,7 +10,7 @@ import pytest
 from tests.broker_faults.behind import Behind, Run
 from tests.brokers.proxy import Proxy
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 
 class Fault(NamedTuple):

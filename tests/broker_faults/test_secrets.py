@@ -23,7 +23,7 @@ from tests.brokers import KafkaBroker, PostgresqlServer, RabbitmqBroker
 from tests.conftest import BrokerFactory
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.timeout(240)
+pytestmark = pytest.mark.timeout(600)
 
 CANARY = "yellow-bird"  # which stands in no name of a test, and so in no path
 RIGHT = f"{CANARY}-right"
@@ -104,10 +104,10 @@ def test_canary(
     agent.start()
     trees.files("quiet", 3)
     for name in delivering:
-        eventually(partial(agent.delivered, name), within=60, what=f"delivery to {name}", poll=0.1)
+        eventually(partial(agent.delivered, name), within=120, what=f"delivery to {name}", poll=0.1)
     for name in failing:
         failed = partial(agent.metric, "sink_errors_total", sink=name)
-        eventually(failed, within=60, what=f"failure of {name}", poll=0.1)
+        eventually(failed, within=120, what=f"failure of {name}", poll=0.1)
     assert signalled(agent, f"{CANARY}-token") < 300
     assert signalled(agent, f"{CANARY}-guess") in (401, 403)
     assert SEEN.search(agent.file.read_text()), "there was nothing to find"
@@ -212,7 +212,7 @@ def test_canary_in_a_wrong_configuration(tmp_path: Path, options: str) -> None:
 
 def signalled(agent: AgentProcess, token: str) -> int:
     """The status code of a resync asked for with a token."""
-    connection = http.client.HTTPConnection("127.0.0.1", agent._port(), timeout=20)
+    connection = http.client.HTTPConnection("127.0.0.1", agent._port(), timeout=60)
     try:
         headers = {"Authorization": f"Bearer {token}"}
         connection.request("POST", "/-/resync?group=g", headers=headers)
@@ -234,6 +234,6 @@ def command(*arguments: str, **environment: str) -> subprocess.CompletedProcess[
         env={**os.environ, **environment},
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=200,
         check=False,
     )

@@ -20,7 +20,7 @@ from tests.sinks.messages import messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
 from tests.waiting import eventually
 
-pytestmark = [pytest.mark.rabbitmq, pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.kafka, pytest.mark.timeout(600)]
 
 KINDS = ("rabbitmq", "kafka-python", "confluent")
 OTHER_ADDRESS = "127.0.0.2"  # stands in no certificate
@@ -129,7 +129,7 @@ def test_insecure_sets_a_gauge(
     ).start()
     trees.files("quiet", 3)
     for sink in ("queue", "blind-queue", "stream", "blind-stream"):
-        eventually(lambda sink=sink: agent.delivered(sink), what=f"delivery to {sink}", poll=0.1)  # type: ignore[misc]
+        eventually(lambda sink=sink: agent.delivered(sink), within=60, what=f"delivery to {sink}", poll=0.1)  # type: ignore[misc]
         assert agent.metric("sink_insecure", sink=sink) == sink.startswith("blind")
         assert agent.log.count(f"sink {sink}: tls.insecure") == sink.startswith("blind")
     agent.stop()

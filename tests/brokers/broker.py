@@ -18,7 +18,7 @@ from tests.brokers.ports import free_port
 from tests.brokers.server import Server
 from tests.waiting import eventually
 
-START_SECONDS = 100.0
+START_SECONDS = 200.0
 
 
 def cache_directory() -> Path:

@@ -139,7 +139,7 @@ class KafkaBroker(Broker):
         """Make a topic and return when it can be written."""
         self.topics.create(name, partitions, config, replicas)
 
-    def tool(self, main_class: str, *arguments: str, within: float = 60.0) -> str:
+    def tool(self, main_class: str, *arguments: str, within: float = 180.0) -> str:
         """
         Run one of Kafka's own Java programs (costs about two seconds of CPU).
 

@@ -78,7 +78,9 @@ class PostgresqlServer(Broker):
 
     def kill(self) -> None:
         """SIGKILL to all of it, a crash: what the server started would live on, and keep it from starting."""
-        processes = [*self._processes()]
+        if self.alive:
+            super().freeze()  # from here on it starts nothing more
+        processes = self._processes()
         super().kill()
         for pid in processes:
             _signal(pid, signal.SIGKILL)

@@ -70,7 +70,7 @@ class RabbitmqBroker(Broker):
         """Like `url`, with TLS, by the host name ``localhost``."""
         return f"amqps://{self.user}:{self.password}@localhost:{self.tls_port}/%2F"
 
-    def ctl(self, *arguments: str, within: float = 60.0) -> str:
+    def ctl(self, *arguments: str, within: float = 180.0) -> str:
         """
         Run ``rabbitmqctl`` against this node (costs about a second of CPU).
 

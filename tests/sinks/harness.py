@@ -61,7 +61,7 @@ class SinkHarness(ABC):
         """A new sink, not connected, with options that work changed by `overrides`. The harness closes it."""
 
     @abstractmethod
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         """
         Read from the broker with a client of its own, never through the sink.
 

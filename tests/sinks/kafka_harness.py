@@ -1,9 +1,11 @@
-"""A Kafka sink with a topic of its own, and a consumer beside it."""
+"""A Kafka sink with a topic of its own, a consumer beside it, and a relay of the simplest kind."""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
+import threading
 import time
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -11,17 +13,23 @@ from typing import Any, ClassVar, Final, NamedTuple
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, TopicPartition
 
+from inotify_bridge.errors import SinkUnavailable
+from inotify_bridge.sinks.base import Message, Verdict
 from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from tests.brokers import KafkaBroker
 from tests.brokers.ports import free_port
 from tests.sinks.harness import SinkHarness
-from tests.sinks.messages import Received, received
+from tests.sinks.messages import Received, messages, received
 from tests.waiting import eventually
 
+_BATCH: Final = 500
 _numbers = itertools.count()
-# A broker that was frozen for long leads nothing until it has registered anew.
+_PATIENCE_SECONDS: Final = 120.0
+# A broker that was frozen for long leads nothing until it has registered anew, and may answer late.
 _NO_LEADER: Final = frozenset(
     (
+        KafkaError._TIMED_OUT,
+        KafkaError._TRANSPORT,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.UNKNOWN_TOPIC_OR_PART,
@@ -101,8 +109,8 @@ class KafkaHarness(SinkHarness):
             "bootstrap_servers": [self.broker.address],
             "topic": self.topic,
             "client": self.client,
-            "connect_timeout": "5s",
-            "delivery_timeout": "10s",
+            "connect_timeout": "30s",
+            "delivery_timeout": "20s",
             **overrides,
         }
         return KafkaOptions.model_validate(settings)
@@ -111,7 +119,7 @@ class KafkaHarness(SinkHarness):
         self._sinks.append(KafkaSink(self.options(**overrides), self.context))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         got: list[Received] = []
         deadline = time.monotonic() + within
         while True:
@@ -127,7 +135,7 @@ class KafkaHarness(SinkHarness):
             self._consumer = self._open_consumer()
         found: list[Stored] = []
         ends = self._ends(self._consumer)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + _PATIENCE_SECONDS
         while (places := self._places(self._consumer)) != ends:
             assert time.monotonic() < deadline, f"the consumer is at {places}, the broker at {ends}"
             for message in self._consumer.consume(10_000, timeout=0.5):
@@ -144,8 +152,13 @@ class KafkaHarness(SinkHarness):
         self.broker.create_topic(self.topic, self._partitions, settings, self._replicas)
 
     def delete_topic(self) -> None:
-        """Delete the topic and wait until the broker has forgotten it."""
+        """Delete the topic and wait until the broker has forgotten it, and takes nothing for it any more."""
         self.broker.topics.delete(self.topic)
+        # Nobody is told of the topic any more a little before its partitions, whose directories get other
+        # names then, refuse what a client sends that has not asked again.
+        data = self.broker.directory / "data"
+        partitions = [data / f"{self.topic}-{one}" for one in range(self._partitions)]
+        eventually(lambda: not any(one.exists() for one in partitions), what="the partitions are closed")
 
     def stop_broker(self) -> None:
         self.broker.kill()
@@ -187,4 +200,49 @@ class KafkaHarness(SinkHarness):
                     raise
                 return None
 
-        return eventually(asked, what="leaders of all partitions") or []
+        return eventually(asked, within=_PATIENCE_SECONDS, what="leaders of all partitions") or []
+
+
+class Relay(threading.Thread):
+    """
+    A relay in its simplest form: go-back-N over connect and publish, until everything is confirmed.
+
+    Args:
+        sink: not connected.
+        everything: what is to be sent first.
+        goes_on: more comes behind it, until somebody sets this to False.
+    """
+
+    def __init__(self, sink: KafkaSink, everything: list[Message], goes_on: bool = False) -> None:
+        super().__init__(name="relay", daemon=True)
+        self._sink, self._everything = sink, everything
+        self.goes_on = goes_on
+        self.confirmed = 0
+        self.failures = 0
+
+    def run(self) -> None:
+        self._connect_again()
+        while batch := self._next():
+            try:
+                for outcome in self._sink.publish(batch):
+                    if outcome.verdict is not Verdict.ACCEPTED:
+                        break
+                    self.confirmed += 1
+            except SinkUnavailable:
+                self.failures += 1
+                self._sink.close()
+                self._connect_again()
+
+    def _next(self) -> list[Message]:
+        held = len(self._everything)
+        if self.goes_on and held < self.confirmed + _BATCH:
+            self._everything += messages(_BATCH, held + 1)
+        return self._everything[self.confirmed : self.confirmed + _BATCH]
+
+    def _connect_again(self) -> None:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with contextlib.suppress(SinkUnavailable):
+                return self._sink.connect()
+            threading.Event().wait(0.2)
+        return None

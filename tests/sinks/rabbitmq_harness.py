@@ -21,6 +21,8 @@ from tests.waiting import eventually
 
 _BODY_LIMIT = 64 * 1024
 _DEFAULT_LIMIT = 128 * 1024 * 1024
+_PATIENCE_SECONDS = 60.0
+_ACKED_TOGETHER = 100
 _QUIET_SECONDS = 0.2
 """A queue that has given nothing for so long is empty."""
 
@@ -28,7 +30,9 @@ _QUIET_SECONDS = 0.2
 @contextlib.contextmanager
 def plain_channel(url: str) -> Iterator[Any]:
     """A channel of a client that has nothing to do with the sink."""
-    connection = pika.BlockingConnection(pika.URLParameters(url))
+    parameters = pika.URLParameters(url)
+    parameters.socket_timeout, parameters.stack_timeout = _PATIENCE_SECONDS, 2 * _PATIENCE_SECONDS
+    connection = pika.BlockingConnection(parameters)
     try:
         yield connection.channel()
     finally:
@@ -66,7 +70,13 @@ class RabbitmqHarness(SinkHarness):
 
     def options(self, **overrides: Any) -> RabbitmqOptions:
         """Options that work, changed by `overrides`."""
-        working = {"url": self.broker.url, "exchange": self.name, "queue": self.name}
+        working = {
+            "url": self.broker.url,
+            "exchange": self.name,
+            "queue": self.name,
+            "connect_timeout": "60s",
+            "confirm_timeout": "60s",
+        }
         return RabbitmqOptions.model_validate({**working, **overrides})
 
     def make(self, **overrides: Any) -> RabbitmqSink:
@@ -74,10 +84,10 @@ class RabbitmqHarness(SinkHarness):
         self._sinks.append(sink)
         return sink
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         return [received(body) for _, _, body in self.deliveries(count, within)]
 
-    def deliveries(self, count: int, within: float = 30.0) -> list[tuple[Any, Any, bytes]]:
+    def deliveries(self, count: int, within: float = 60.0) -> list[tuple[Any, Any, bytes]]:
         """Like `consume`, with method and properties of each message as pika gives them."""
         got: list[tuple[Any, Any, bytes]] = []
 
@@ -113,10 +123,17 @@ class RabbitmqHarness(SinkHarness):
 
     def _drain(self) -> Iterator[tuple[Any, Any, bytes]]:
         with contextlib.suppress(pika.exceptions.AMQPError), plain_channel(self.broker.url) as channel:
-            for delivery in channel.consume(self.name, auto_ack=True, inactivity_timeout=_QUIET_SECONDS):
+            last = 0
+            for delivery in channel.consume(self.name, inactivity_timeout=_QUIET_SECONDS):
                 if delivery[0] is None:
                     break
                 yield delivery
+                last = delivery[0].delivery_tag
+                if last % _ACKED_TOGETHER == 0:
+                    channel.basic_ack(last, multiple=True)
+            # What came after the last look is not acknowledged: it stays in the queue.
+            if last % _ACKED_TOGETHER:
+                channel.basic_ack(last, multiple=True)
 
     def _limit(self, size: int) -> None:
         """The largest body for channels opened from now on (16 MiB or 128 MiB where nobody changes it)."""

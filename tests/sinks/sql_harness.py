@@ -67,7 +67,7 @@ class SqlHarness(SinkHarness):
         number: int = row[0]
         return number
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         got: list[Received] = []
 
         def enough() -> bool:

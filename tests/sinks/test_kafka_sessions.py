@@ -16,14 +16,14 @@ from inotify_bridge.sinks.kafka import KafkaOptions, KafkaSink
 from inotify_bridge.sinks.kafka_records import Record
 from inotify_bridge.sinks.kafka_tail import Tail
 from tests.brokers import KafkaBroker
-from tests.sinks.kafka_harness import KafkaHarness
+from tests.sinks.kafka_harness import KafkaHarness, Relay
 from tests.sinks.messages import assert_go_back_n, messages
-from tests.sinks.test_kafka import Relay, client, guarded, harness, library_threads, publish_connected
+from tests.sinks.test_kafka import client, guarded, harness, library_threads, publish_connected
 from tests.waiting import eventually
 
 __all__ = ["client", "guarded", "harness"]  # the fixtures
 
-pytestmark = [pytest.mark.kafka, pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.kafka, pytest.mark.timeout(600)]
 
 
 def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
@@ -46,7 +46,7 @@ def test_abandoned_records_never_come_late(harness: KafkaHarness) -> None:
         runner = Relay(sink, messages(9, first + 1))
         runner.start()
         harness.broker.thaw()
-        runner.join(60)
+        runner.join(120)
         assert runner.confirmed == 9
         sink.close()
     arrived = [one.sequence for one in harness.consume(50)]
@@ -91,7 +91,7 @@ def published(sink: KafkaSink, batch: list[Message]) -> None:
             return False
         return True
 
-    eventually(attempt, within=60, what="a broker that takes messages again")
+    eventually(attempt, within=120, what="a broker that takes messages again")
 
 
 class Session(kafka_session.Session):

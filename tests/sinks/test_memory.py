@@ -43,7 +43,7 @@ class MemoryHarness(SinkHarness):
         self._sinks.append(MemorySink(options, self.context))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         self.broker.wait(lambda held: len({one.sequence for one in held}) >= count, within)
         held = self.broker.messages
         new, self._read = held[self._read :], len(held)

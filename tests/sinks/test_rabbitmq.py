@@ -17,8 +17,9 @@ from tests.brokers import RabbitmqBroker
 from tests.sinks.conformance import SinkConformance, publish_all
 from tests.sinks.messages import messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness, plain_channel
+from tests.waiting import eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 
 @pytest.fixture
@@ -252,7 +253,7 @@ def test_threads_end_with_the_sink(harness: RabbitmqHarness) -> None:
     sink.connect()
     assert "rabbitmq uploads/orders" in {one.name for one in threading.enumerate()}
     sink.close()
-    assert set(threading.enumerate()) <= before
+    eventually(lambda: set(threading.enumerate()) <= before, what="the end of its thread")
 
 
 def test_unexpected_error_ends_the_publish(harness: RabbitmqHarness) -> None:
@@ -264,7 +265,7 @@ def test_unexpected_error_ends_the_publish(harness: RabbitmqHarness) -> None:
         sink.publish([messages(1)[0]._replace(body=b"no envelope")])
     assert isinstance(caught.value.__cause__, ValueError)
     sink.close()
-    assert set(threading.enumerate()) <= before
+    eventually(lambda: set(threading.enumerate()) <= before, what="the end of its thread")
     gc.collect()  # a socket left open would warn here, and warnings are errors
 
 
@@ -274,7 +275,10 @@ def test_failed_connect_leaves_nothing(harness: RabbitmqHarness) -> None:
     for wrong in (harness.wrong_host, harness.wrong_password, harness.missing_target):
         with pytest.raises(SinkUnavailable):
             harness.make(**wrong).connect()
-    assert {one for one in threading.enumerate() if one.name.startswith("rabbitmq")} <= before
+    eventually(
+        lambda: {one for one in threading.enumerate() if one.name.startswith("rabbitmq")} <= before,
+        what="the end of their threads",
+    )
 
 
 def test_connection_shows_its_client_id(harness: RabbitmqHarness) -> None:

@@ -18,9 +18,11 @@ from tests.sinks.messages import assert_go_back_n, messages
 from tests.sinks.rabbitmq_harness import RabbitmqHarness
 from tests.waiting import eventually
 
-pytestmark = pytest.mark.rabbitmq
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.timeout(600)]
 
 _ACK_FRAME_BYTES = 21
+_KILLS = 5
+_PORTION = 2000
 
 
 @pytest.fixture
@@ -66,13 +68,17 @@ def test_resumes_at_the_lowest_unconfirmed(harness: RabbitmqHarness, proxy: Prox
     watcher = Watcher()
     limits = QUICK._replace(batch_messages=12_000, batch_bytes=64 * 1024**2)
     with Recording() as recording:
-        sink = harness.make(url=through(proxy, harness), window=10_000)
+        # Neither the confirms nor the heartbeats that are swallowed end the connection before the proxy does.
+        patience = {"confirm_timeout": "5m", "heartbeat": "5m"}
+        sink = harness.make(url=through(proxy, harness), window=10_000, **patience)
         recording.relay(sink, watcher=watcher, limits=limits)
         recording.commit(messages(5_000))
         recording.confirmed(5_000)
         proxy.hold_back()
         recording.commit(messages(15_000, 5_001))
-        eventually(lambda: harness.waiting_in_queue() == 15_000, what="10,000 more with the broker", poll=0.1)
+        eventually(
+            lambda: harness.waiting_in_queue() == 15_000, within=100, what="10,000 more there", poll=0.1
+        )
         assert len(watcher.acked_sequences) == 5_000
         proxy.heal()
         recording.confirmed(20_000)
@@ -86,15 +92,19 @@ def test_resumes_at_the_lowest_unconfirmed(harness: RabbitmqHarness, proxy: Prox
 def test_killed_again_and_again_under_load(harness: RabbitmqHarness, proxy: Proxy) -> None:
     """Connections killed at any moment of a run lose nothing, and repeats always begin at a hole."""
     watcher = Watcher()
+    last = 3 * _PORTION  # there is always more to be sent than one batch
+    limits = QUICK._replace(batch_messages=_PORTION)
     with Recording() as recording:
-        relay = recording.relay(harness.make(url=through(proxy, harness)), watcher=watcher)
-        recording.commit(messages(30_000))
-        while (confirmed := relay.status.position.sequence) < 30_000:
-            eventually(lambda before=confirmed: relay.status.position.sequence > before)  # type: ignore[misc]
+        recording.commit(messages(last))
+        relay = recording.relay(harness.make(url=through(proxy, harness)), watcher=watcher, limits=limits)
+        while watcher.connections <= _KILLS:
+            confirmed = relay.status.position.sequence
+            recording.commit(messages(_PORTION, last + 1))
+            last += _PORTION
+            eventually(lambda before=confirmed: relay.status.position.sequence > before, within=60)  # type: ignore[misc]
             proxy.reset()
-        recording.confirmed(30_000)
-    assert watcher.connections > 1
-    assert_go_back_n([one.sequence for one in harness.consume(30_000)], 1, 30_000)
+        recording.confirmed(last)
+    assert_go_back_n([one.sequence for one in harness.consume(last)], 1, last)
 
 
 def test_confirmed_before_the_loss_is_told(harness: RabbitmqHarness, proxy: Proxy) -> None:
@@ -104,7 +114,7 @@ def test_confirmed_before_the_loss_is_told(harness: RabbitmqHarness, proxy: Prox
     proxy.hold_back(after=_ACK_FRAME_BYTES)
     sender = Sender(sink, messages(5))
     sender.start()
-    eventually(lambda: harness.waiting_in_queue() == 2, what="the second message with the broker")
+    eventually(lambda: harness.waiting_in_queue() == 2, what="the second message with the broker", poll=0.1)
     proxy.heal()
     sender.finish()
     assert [one.verdict for one in sender.outcomes] == [Verdict.ACCEPTED] + [Verdict.RETRY] * 4
@@ -157,12 +167,12 @@ def test_silent_connection_ends_by_heartbeat(harness: RabbitmqHarness) -> None:
 
 def test_memory_alarm_blocks_and_recovers(own: RabbitmqHarness) -> None:
     """While the broker's memory alarm blocks publishers a publish waits, and ends well when it is over."""
-    sink = own.make(confirm_timeout="1s", blocked_connection_timeout="60s")
+    sink = own.make(confirm_timeout="3s", blocked_connection_timeout="2m")
     sink.connect()
     sender = Sender(sink, messages(500))
     with memory_alarm(own.broker):
         sender.start()
-        sender.join(3)  # three times the confirm deadline, which does not count while blocked
+        sender.join(4)  # longer than the confirm deadline, which does not count while blocked
         assert sender.is_alive(), (sender.error, sender.outcomes)
     sender.finish()
     assert [one.verdict for one in sender.outcomes] == [Verdict.ACCEPTED] * 500

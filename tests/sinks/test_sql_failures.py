@@ -59,9 +59,12 @@ def through(postgres: PostgresqlHarness, proxy: Proxy, **options: object) -> Sql
 
 
 @pytest.mark.postgresql
-@pytest.mark.timeout(240)
-def test_a_connection_lost_anywhere_in_a_batch(postgres: PostgresqlHarness, proxy: Proxy) -> None:
+@pytest.mark.timeout(600)
+def test_a_connection_lost_anywhere_in_a_batch(
+    postgres: PostgresqlHarness, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Wherever the server's answers end, before the commit or behind it, each row is stored exactly once."""
+    monkeypatch.setattr(sql_drivers, "LOCK_SECONDS", 60.0)  # for the end of what was lost under way
     sink = through(postgres, proxy)
     sink.connect()
     publish_all(sink, messages(1))
@@ -234,11 +237,14 @@ def test_a_deferred_constraint_refuses_its_row(postgres: PostgresqlHarness) -> N
 @pytest.mark.postgresql
 def test_a_server_that_never_answers(postgres: PostgresqlHarness) -> None:
     """A commit that takes longer than it may is given up, with the option's name."""
-    sink = postgres.make(commit_timeout="1s")
+    sink = postgres.make()
     sink.connect()
     publish_all(sink, messages(1))
+    sink.close()
+    hasty = postgres.make(commit_timeout="1s")
+    hasty.connect()
     with postgres.frozen(), pytest.raises(SinkUnavailable, match="no commit within 1 s") as caught:
-        sink.publish(messages(3, 2))
+        hasty.publish(messages(3, 2))
     assert caught.value.reason == "timeout"
     assert "commit_timeout" in caught.value.hint
     sink.connect()

@@ -68,7 +68,7 @@ class StdoutHarness(SinkHarness):
         self._sinks.append(StdoutSink(StdoutSink.Options(**overrides), self.context, self.writer))
         return self._sinks[-1]
 
-    def consume(self, count: int, within: float = 30.0) -> list[Received]:
+    def consume(self, count: int, within: float = 60.0) -> list[Received]:
         with contextlib.suppress(AssertionError):
             eventually(lambda: len(set(self.reader.lines)) >= count, within=within)
         lines = self.reader.lines[self._read :]
@@ -200,6 +200,6 @@ def test_it_is_the_standard_output() -> None:
         "sink.connect()\n"
         "sink.publish(messages(3))\n"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, timeout=180)
     assert [json.loads(line)["specversion"] for line in done.stdout.splitlines()] == ["1.0"] * 3
     assert done.stderr == b""
