@@ -65,6 +65,17 @@ def same(printed: list[str], expected: list[str]) -> bool:
     return len(printed) == len(expected) and all(map(matches, printed, expected))
 
 
+def waits(child: Running) -> bool:
+    """
+    Whether it watches, and all its threads sleep. What is made between a watch and the walk below it, or the
+    listing that follows, may be told otherwise than the page shows.
+    """
+    tasks = list(Path(f"/proc/{child.process.pid}/task").glob("*/stat"))
+    return child.watches() > 0 and all(
+        task.read_text().rpartition(")")[2].split()[0] == "S" for task in tasks
+    )
+
+
 @pytest.mark.parametrize("scene", ALONE, ids=line)
 def test_programs(scene: Scene, place: Path) -> None:
     """A program of the page prints what the page shows, and ends well: by itself, or by Ctrl-C."""
@@ -72,7 +83,7 @@ def test_programs(scene: Scene, place: Path) -> None:
     environ = environment(PYTHONPATH=f"{ROOT / 'compat'}:{ROOT}", PYTHONUNBUFFERED="1")
     start = ["bash", "-c", f"exec {line(scene)}"]
     with Running(directory=place, program=start, environ=environ) as child:
-        child.wait_for(child.watches, "its watch")
+        child.wait_for(lambda: waits(child), "its watch")
         # Stopped meanwhile: what it then finds is complete, and nothing is told twice.
         child.process.send_signal(signal.SIGSTOP)
         for command in commands(scene.beside):

@@ -22,7 +22,7 @@ from typing import Any
 
 import pyinotify
 
-SECONDS = 60.0
+SECONDS = 120.0
 _TIDY = (
     (re.compile(r"<function .*? at 0x[0-9a-f]+>"), "<function>"),
     (re.compile(r"0x[0-9a-f]{6,}>"), "ADDRESS>"),
