@@ -18,6 +18,7 @@ from inotify_bridge.config.model import Config, WatchGroup
 from inotify_bridge.events.event import KINDS
 from tests.cli.running import Running
 from tests.documents import Block, Command, blocks, commands, environment, matches, shell
+from tests.waiting import sleeps
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "pyinotify.md").read_text()
@@ -65,17 +66,6 @@ def same(printed: list[str], expected: list[str]) -> bool:
     return len(printed) == len(expected) and all(map(matches, printed, expected))
 
 
-def waits(child: Running) -> bool:
-    """
-    Whether it watches, and all its threads sleep. What is made between a watch and the walk below it, or the
-    listing that follows, may be told otherwise than the page shows.
-    """
-    tasks = list(Path(f"/proc/{child.process.pid}/task").glob("*/stat"))
-    return child.watches() > 0 and all(
-        task.read_text().rpartition(")")[2].split()[0] == "S" for task in tasks
-    )
-
-
 @pytest.mark.parametrize("scene", ALONE, ids=line)
 def test_programs(scene: Scene, place: Path) -> None:
     """A program of the page prints what the page shows, and ends well: by itself, or by Ctrl-C."""
@@ -83,7 +73,8 @@ def test_programs(scene: Scene, place: Path) -> None:
     environ = environment(PYTHONPATH=f"{ROOT / 'compat'}:{ROOT}", PYTHONUNBUFFERED="1")
     start = ["bash", "-c", f"exec {line(scene)}"]
     with Running(directory=place, program=start, environ=environ) as child:
-        child.wait_for(lambda: waits(child), "its watch")
+        # At rest: what is made between a watch and the walk below it may be told otherwise than is shown.
+        child.wait_for(lambda: child.watches() and sleeps(child.process.pid), "its watch")
         # Stopped meanwhile: what it then finds is complete, and nothing is told twice.
         child.process.send_signal(signal.SIGSTOP)
         for command in commands(scene.beside):
@@ -92,6 +83,7 @@ def test_programs(scene: Scene, place: Path) -> None:
         if scene.goes_on:
             count = len(scene.program.printed)
             child.wait_for(lambda: len(child.out.splitlines()) >= count, f"{count} lines")
+            child.wait_for(lambda: sleeps(child.process.pid), "its rest")
             child.process.send_signal(signal.SIGINT)
         ended = child.ended()
     assert (ended.code, ended.err) == (0, "")

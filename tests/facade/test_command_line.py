@@ -16,7 +16,7 @@ import pytest
 
 from inotify_bridge import pyinotify
 from tests.facade.recording import ROOT, python
-from tests.waiting import eventually
+from tests.waiting import eventually, sleeps
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
 MODULE = ("-m", "inotify_bridge.pyinotify")
@@ -52,6 +52,8 @@ def running(directory: Path, *arguments: str) -> Iterator[Running]:
         ran = Running(directory, process)
         eventually(lambda: "Start monitoring" in ran.err, what=f"a start: {arguments}")
         yield ran
+        # An interrupt in the midst of a finalizer is lost.
+        eventually(lambda: process.poll() is not None or sleeps(process.pid), what="its rest")
         process.send_signal(signal.SIGINT)
         assert process.wait(60) == 0, ran.err
         assert "Traceback" not in ran.err
