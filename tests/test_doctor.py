@@ -166,13 +166,13 @@ def test_a_kernel_without_the_settings(tmp_path: Path) -> None:
 def test_usage_counts_real_instances(tmp_path: Path) -> None:
     """Instances and watches that this user's processes hold are counted: here those of this process alone."""
     (tmp_path / str(os.getpid())).symlink_to(f"/proc/{os.getpid()}")
-    before = usage(str(tmp_path))
+    before = usage(str(tmp_path), seconds=60)
     inotify = Inotify()
     try:
         for number in range(3):
             (tmp_path / f"watched-{number}").mkdir()
             inotify.add_watch(bytes(tmp_path / f"watched-{number}"), IN_CREATE)
-        after = usage(str(tmp_path))
+        after = usage(str(tmp_path), seconds=60)
     finally:
         inotify.close()
     assert (after.instances - before.instances, after.watches - before.watches) == (1, 3)

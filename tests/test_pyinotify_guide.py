@@ -18,6 +18,7 @@ from inotify_bridge.config.model import Config, WatchGroup
 from inotify_bridge.events.event import KINDS
 from tests.cli.running import Running
 from tests.documents import Block, Command, blocks, commands, environment, matches, shell
+from tests.waiting import sleeps
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "pyinotify.md").read_text()
@@ -72,7 +73,8 @@ def test_programs(scene: Scene, place: Path) -> None:
     environ = environment(PYTHONPATH=f"{ROOT / 'compat'}:{ROOT}", PYTHONUNBUFFERED="1")
     start = ["bash", "-c", f"exec {line(scene)}"]
     with Running(directory=place, program=start, environ=environ) as child:
-        child.wait_for(child.watches, "its watch")
+        # At rest: what is made between a watch and the walk below it may be told otherwise than is shown.
+        child.wait_for(lambda: child.watches() and sleeps(child.process.pid), "its watch")
         # Stopped meanwhile: what it then finds is complete, and nothing is told twice.
         child.process.send_signal(signal.SIGSTOP)
         for command in commands(scene.beside):
@@ -81,6 +83,7 @@ def test_programs(scene: Scene, place: Path) -> None:
         if scene.goes_on:
             count = len(scene.program.printed)
             child.wait_for(lambda: len(child.out.splitlines()) >= count, f"{count} lines")
+            child.wait_for(lambda: sleeps(child.process.pid), "its rest")
             child.process.send_signal(signal.SIGINT)
         ended = child.ended()
     assert (ended.code, ended.err) == (0, "")

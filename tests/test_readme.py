@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 from typing import Any, NamedTuple, get_args
 
@@ -33,6 +34,8 @@ ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
 DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("compat/*.md")])
 LANGUAGES = {"sh", "console", "json", "yaml", "python", ""}
+LINES_OF_THE_TOUR = (2, 1, 4, 1)
+"""How many of the lines that the tour shows each of its commands gives."""
 
 
 def of(language: str) -> list[Block]:
@@ -64,31 +67,33 @@ def test_targets_of_make() -> None:
     assert [name for name in named if f"  make {name} " not in listed] == []
 
 
+def holds(out: str, lines: list[str]) -> bool:
+    """Whether each of the lines is in the output, in any order."""
+    return all(any(matches(told, line) for told in out.splitlines()) for line in lines)
+
+
 def test_the_tour(place: Path) -> None:
     """What `watch` prints of the tour's commands is what the README shows."""
     first, second = (block for block in of("console") if not block.note.startswith("needs"))
     assert first.note == "goes on"
     (watch,) = commands(first)
+    shown = ["…" + line.partition("…")[2] for line in watch.printed]  # in whatever year
     program, *arguments = watch.line.split()
     assert program == "inotify-bridge"
     quiet = {"INOTIFY_BRIDGE_LOG_LEVEL": "info"}
     with Running(*arguments, directory=place, program=[str(PROGRAM)], environ=quiet) as child:
         child.wait_for(lambda: "resync completed" in child.err, "its begin")
-        for command in commands(second):
-            before = child.out
+        for command, count in zip(commands(second), accumulate(LINES_OF_THE_TOUR), strict=True):
             shell(command.line, place)
-            child.wait_for(lambda before=before: child.out != before, "its events")  # type: ignore[misc]
-        # The contents of a new directory are listed while other news come: their order is not the point here.
-        # Where they are listed between the open and the close of a file, its close tells of it once more.
-        child.wait_for(
-            lambda: all(
-                any(matches(told, line) for told in child.out.splitlines()) for line in watch.printed
-            ),
-            "all that is shown",
-        )
+            # The contents of a new directory are listed while other news come: their order is not the point
+            # here. Where they are listed between the open and the close of a file, its close tells of it once
+            # more.
+            lines = shown[:count]
+            child.wait_for(lambda lines=lines: holds(child.out, lines), f"all of {command.line}")  # type: ignore[misc]
+        assert lines == shown
         assert child.end(signal.SIGINT).code == 0
         said = child.out.splitlines()
-    assert [told for told in said if not any(matches(told, line) for line in watch.printed)] == []
+    assert [told for told in said if not any(matches(told, line) for line in shown)] == []
 
 
 def test_the_event() -> None:

@@ -12,7 +12,7 @@ from typing import Any
 from inotify_bridge import pyinotify
 
 ROOT = Path(__file__).parents[2]
-SECONDS = 60
+SECONDS = 120
 
 
 class Recording:

@@ -6,11 +6,13 @@ import io
 import os
 import stat
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from inotify_bridge import pyinotify
+from inotify_bridge.pyinotify import _handlers
 from tests.facade.recording import Recording
 
 
@@ -201,7 +203,16 @@ def test_chain_if_true() -> None:
     assert seen == ["yes"]
 
 
-def test_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The time of day as handlers see it: stands still at what the list holds."""
+    clock = [1e9]
+    monkeypatch.setattr(_handlers, "time", SimpleNamespace(time=lambda: clock[0]))
+    return clock
+
+
+@pytest.mark.usefixtures("clock")
+def test_statistics() -> None:
     """Statistics count each part of a name, and are written as one line and as bars."""
     stats = pyinotify.Stats()
     assert (repr(stats), str(stats)) == ("<Stats ElapsedTime=0sec >", "")
@@ -220,10 +231,10 @@ def test_statistics(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     ("seconds", "text"), [(59, "59sec"), (61, "1mn1sec"), (3660, "1h1mn"), (90000, "1d1h")]
 )
-def test_elapsed_time(seconds: int, text: str) -> None:
+def test_elapsed_time(clock: list[float], seconds: int, text: str) -> None:
     """The time is told in its two largest units."""
     stats = pyinotify.Stats()
-    stats._start_time -= seconds + 0.5
+    clock[0] += seconds + 0.5
     assert repr(stats) == f"<Stats ElapsedTime={text} >"
 
 

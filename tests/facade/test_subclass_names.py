@@ -40,7 +40,7 @@ def test_manager_with_a_lock_of_its_own(tmp_path: Path) -> None:
     manager = Locked()
     thread = threading.Thread(target=manager.watch, args=(str(tmp_path),), daemon=True)
     thread.start()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert manager.get_wd(str(tmp_path)) == 1
     fd = manager.get_fd()

@@ -22,7 +22,9 @@ from typing import Any
 
 import pyinotify
 
-SECONDS = 60.0
+from tests.waiting import sleeps
+
+SECONDS = 120.0
 _TIDY = (
     (re.compile(r"<function .*? at 0x[0-9a-f]+>"), "<function>"),
     (re.compile(r"0x[0-9a-f]{6,}>"), "ADDRESS>"),
@@ -249,6 +251,8 @@ class Command:
 
     def finish(self) -> None:
         """End it as Ctrl-C does, and record."""
+        # At rest: an interrupt in the midst of a finalizer is lost, on either side.
+        self._scene.wait(lambda: self.ended() or sleeps(self._process.pid), "the command's rest")
         if not self.ended():
             self._process.send_signal(2)
         code = self._process.wait(SECONDS)

@@ -11,7 +11,7 @@ import warnings
 
 import pyinotify
 
-from tests.facade.differential.scene import Scene, script
+from tests.facade.differential.scene import SECONDS, Scene, script
 
 MASK = pyinotify.IN_CREATE | pyinotify.IN_DELETE
 
@@ -36,7 +36,7 @@ def asyncio_notifier(scene: Scene) -> None:
         manager.add_watch(scene.directory, MASK)
         scene.write("a")
         os.unlink(scene.path("a"))
-        await asyncio.wait_for(done, 60)
+        await asyncio.wait_for(done, SECONDS)
         scene.answer("attributes", [notifier.loop is loop, notifier.handle_read_callback is callback])
         notifier.stop()
         scene.write("b")

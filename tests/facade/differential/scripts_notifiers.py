@@ -131,9 +131,19 @@ def reading_where_nothing_is(scene: Scene) -> None:
     manager.add_watch(scene.directory, MASK)
     os.close(os.dup(notifier._fd))
     notifier.process_events()
-    thread = threading.Timer(0.2, lambda: scene.write("late"))
+    reading, read = threading.Event(), os.read
+
+    def noticed(fd: int, size: int) -> bytes:
+        """Who reads although there was nothing gets something to read then, or would never come back."""
+        reading.set()
+        return read(fd, size)
+
+    thread = threading.Thread(target=lambda: reading.wait() and scene.write("late"))
     thread.start()
+    os.read = noticed
     scene.raised("read_events", notifier.read_events)
+    os.read = read
+    reading.set()
     thread.join()
     scene.answer("waiting", bool(notifier.check_events(0)))
 

@@ -8,22 +8,15 @@ import threading
 
 import pyinotify
 
-from tests.facade.differential.scene import Scene, script
+from tests.facade.differential.scene import SECONDS, Scene, script
 
 MASK = pyinotify.IN_CREATE | pyinotify.IN_DELETE
 
 
 def threaded(scene: Scene, **options):
     """A ThreadedNotifier that records, and a function that waits until a file's event was handled."""
-
-    class NotOfTheEnd(type(scene.recorder())):
-        """Whether IGNORED of a removed watch is heard depends, in the original, on who is first."""
-
-        def process_IN_IGNORED(self, event) -> None:
-            pass
-
     manager = pyinotify.WatchManager()
-    notifier = pyinotify.ThreadedNotifier(manager, NotOfTheEnd(scene=scene), **options)
+    notifier = pyinotify.ThreadedNotifier(manager, scene.recorder(), **options)
 
     def seen(name: str) -> None:
         scene.wait(lambda: any(one.get("name") == name for one in list(scene.records)), name)
@@ -35,16 +28,23 @@ def threaded(scene: Scene, **options):
 def a_thread(scene: Scene) -> None:
     """Watches are added before and after start; stop returns though nothing comes."""
     manager, notifier, seen = threaded(scene)
+    removed, late = threading.Event(), scene.recorder("late")
+
+    def held(event) -> None:
+        late(event)
+        removed.wait(SECONDS)  # the original's thread may die of a watch that is removed while it hears of it
+
     scene.mkdir("late")
     manager.add_watch(scene.directory, MASK)
     scene.answer("before", [notifier.daemon, notifier.is_alive(), isinstance(notifier, threading.Thread)])
     notifier.start()
     scene.write("a")
     seen("a")
-    scene.answer("add", manager.add_watch(scene.path("late"), MASK))
+    scene.answer("add", manager.add_watch(scene.path("late"), MASK, proc_fun=held))
     scene.write("late", "b")
     seen("b")
     scene.answer("remove", manager.rm_watch(manager.get_wd(scene.path("late"))))
+    removed.set()
     scene.write("late", "c")
     scene.write("d")
     seen("d")
@@ -132,4 +132,4 @@ def a_thread_stopped_by_its_handler(scene: Scene) -> None:
     manager.add_watch(scene.directory, pyinotify.IN_CREATE)
     notifier.start()
     scene.write("a")
-    done.wait(60)
+    done.wait(SECONDS)

@@ -18,7 +18,7 @@ from tests.facade.differential.records import Records
 Recorded: TypeAlias = Mapping[str, Records]
 
 ROOT = Path(__file__).parents[3]
-SECONDS = 110.0
+SECONDS = 240.0
 _IN_ITS_PLACE = (
     "import sys\nimport inotify_bridge.pyinotify\nsys.modules[__name__] = inotify_bridge.pyinotify\n"
 )

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ast
+import functools
 import sys
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -25,17 +26,27 @@ SCRIPTS = sorted(
 NAMED = {improvement.script: improvement for improvement in IMPROVEMENTS}
 NEWER = [version for version in VERSIONS if version != "3.11"]
 
+# Two sides one after the other, each with its own deadline.
+pytestmark = pytest.mark.timeout(2 * sides.SECONDS + 60)
+
 needs_original = pytest.mark.skipif(
     not sides.original_is_here(), reason="pyinotify 0.9.6 runs up to Python 3.11, and is installed there"
 )
 
 
-@pytest.fixture(scope="module")
+@functools.cache
+def _ran() -> tuple[Future[sides.Recorded], Future[sides.Recorded]]:
+    """Both sides, through: what went wrong is kept as well, and not tried again by every test."""
+    with ThreadPoolExecutor(2) as threads:
+        return threads.submit(sides.original), threads.submit(sides.facade, Path(sys.executable))
+
+
+# Of each test, and not of the module: only a test keeps others from changing the kernel's limits meanwhile.
+@pytest.fixture
 def both() -> tuple[sides.Recorded, sides.Recorded]:
     """The original's records and the façade's, on this Python."""
-    with ThreadPoolExecutor(2) as threads:
-        one, other = threads.submit(sides.original), threads.submit(sides.facade, Path(sys.executable))
-        return one.result(), other.result()
+    one, other = _ran()
+    return one.result(), other.result()
 
 
 def judge(script: str, original: Records, facade: Records, python: tuple[int, int]) -> None:
