@@ -180,7 +180,7 @@ class Watching:
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body of a page (of ``run`` alone)."""
         ports = eventually(lambda: re.findall(r"127\.0\.0\.1:(\d+)", self.log), what="the address in the log")
-        connection = http.client.HTTPConnection("127.0.0.1", int(ports[0]), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", int(ports[0]), timeout=_END_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()
