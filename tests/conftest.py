@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from tests.brokers import Authority, Broker, KafkaBroker, MariadbServer, PostgresqlServer, RabbitmqBroker
 
-# How long an example takes, or its making, says something about the machine only. Every run has the same ones.
+# How long an example takes, or its making, says something about the machine only; each run has the same.
 settings.register_profile(
     "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
 )
