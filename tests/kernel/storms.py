@@ -27,7 +27,7 @@ from tests.conftest import exclusive, locked
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
-_HALTS = 25
+_HALTS = 10
 
 
 class Told(NamedTuple):
