@@ -28,6 +28,7 @@ from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
 _HALTS = 10
+_LAST = "after-the-storm"
 
 
 class Told(NamedTuple):
@@ -75,6 +76,9 @@ def storm(
         finally:
             running.kill()
             running.wait()
+        # `watch` gives up the rest some time after it is told to end: it gets the time that it needs before.
+        (ground.watched / _LAST).mkdir()
+        watching.wait_until(lambda stream: _LAST in stream.paths("created"), "the end of the storm", poll=0.5)
         stream = watching.finish()
     held, real = stream.replay(), disk(bytes(ground.watched))
     if untold:
