@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import importlib
 import os
@@ -15,8 +16,10 @@ from hypothesis import HealthCheck, settings
 
 from tests.brokers import Authority, Broker, KafkaBroker, MariadbServer, PostgresqlServer, RabbitmqBroker
 
-# How long an example takes, or its making, says something about the machine only.
-settings.register_profile("suite", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+# How long an example takes, or its making, says something about the machine only; each run has the same.
+settings.register_profile(
+    "suite", deadline=None, derandomize=True, suppress_health_check=[HealthCheck.too_slow]
+)
 settings.load_profile("suite")
 
 _LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
@@ -106,11 +109,7 @@ def _machine(request: pytest.FixtureRequest) -> Iterator[TextIO]:
     """
     The lock file of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it is alone.
     """
-    directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
-    path = directory / "inotify-bridge-tests.lock"
-    # One that another user left can be locked, not written.
-    with path.open("a+" if os.access(path, os.W_OK) or not path.exists() else "r") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if "exclusive" in request.fixturenames else fcntl.LOCK_SH)
+    with locked(fcntl.LOCK_EX if "exclusive" in request.fixturenames else fcntl.LOCK_SH) as lock:
         yield lock
 
 
@@ -156,6 +155,30 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
     """Say which real brokers the tests ran against."""
     used = ", ".join(sorted(_used)) or "none"
     terminalreporter.write_line(f"real brokers used: {used}")
+
+
+@contextlib.contextmanager
+def locked(how: int) -> Iterator[TextIO]:
+    """
+    Hold the lock file of the machine, in one of the ways of flock(2).
+
+    The wait for tests of others, however long those are, is no time of the test that waits. Whoever comes
+    later waits at the gate: shared locks that follow each other would keep out the one that is to be alone.
+    """
+    with _lock_file("tests") as lock:
+        alarm = signal.setitimer(signal.ITIMER_REAL, 0.0)
+        with _lock_file("tests-gate") as gate:
+            fcntl.flock(gate, how)
+            fcntl.flock(lock, how)
+        signal.setitimer(signal.ITIMER_REAL, *alarm)
+        yield lock
+
+
+def _lock_file(name: str) -> TextIO:
+    directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
+    path = directory / f"inotify-bridge-{name}.lock"
+    # One that another user left can be locked, not written.
+    return path.open("a+" if os.access(path, os.W_OK) or not path.exists() else "r")
 
 
 def _set_queue_limit(events: int) -> None:

@@ -307,8 +307,8 @@ class Reconciler:
 
     @property
     def doubtful(self) -> bool:
-        """Some names are to be corrected, if the records that explain them are not on their way."""
-        return bool(self._judge.doubts)
+        """Some names are to be corrected, or have left, if no record that explains them is on its way."""
+        return bool(self._judge.doubts) or bool(len(self._renames))
 
     @property
     def adopting(self) -> bool:

@@ -15,6 +15,7 @@ from confluent_kafka import Consumer, TopicPartition
 from tests.agent.conftest import Launch
 from tests.agent.places import KafkaPlace, RabbitmqPlace
 from tests.agent.trees import Trees
+from tests.operator.asking import TOKEN
 from tests.waiting import eventually
 
 MARK = b"H0st1le"
@@ -159,10 +160,11 @@ def test_names_of_any_bytes_arrive(
     log = {"level": "debug", "format": format}
     # The root's own name is hostile too, and it is lost in the end: then the log has to name it.
     root = {"path": os.fspath(trees.root), "as": os.fsdecode(MARK + b"\n\x1b[31m root")}
-    with launch(sinks, {"paths": [root]}, log=log, events={"content_mode": mode}) as agent:
+    http = {"listen": "127.0.0.1:0", "admin_token": TOKEN}
+    with launch(sinks, {"paths": [root]}, log=log, http=http, events={"content_mode": mode}) as agent:
         agent.start()
         there = _make(trees)
-        eventually(lambda: agent.metric("events_total") > 2 * len(NAMES), what="the events are recorded")
+        assert agent.post("/-/barrier?group=g&timeout=60s", TOKEN)[0] == 200, "the events are recorded"
         for sink in ("rabbitmq", "kafka"):
             eventually(lambda sink=sink: agent.delivered(sink), what=f"{sink} has everything")  # type: ignore[misc]
         metrics = agent.get("/metrics")[1]

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from inotify_bridge.agent import Agent
 from inotify_bridge.config import Config
+from inotify_bridge.group import Group
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.kernel.stream import Stream
 from tests.kernel.watching import Ground
@@ -51,21 +52,26 @@ class Embedded:
     ) -> None:
         self._agent.stop()
 
+    @property
+    def group(self) -> Group:
+        """The group."""
+        return self._agent.groups["g"]
+
     def seen(self) -> Stream:
         """Everything that was published until now."""
         return Stream(json.loads(message.body) for message in self._broker.messages)
 
     def settle(self) -> Stream:
         """Wait until all that has happened is published."""
-        end = self._agent.groups["g"].barrier(_BARRIER_SECONDS)
-        self._broker.wait(
+        end = self.group.barrier(_BARRIER_SECONDS)
+        assert self._broker.wait(
             lambda messages: bool(messages) and messages[-1].sequence >= end.sequence, _BARRIER_SECONDS
-        )
+        ), "not everything was published"
         return self.seen()
 
     def resync(self, path: bytes | None = None) -> Stream:
         """Have everything, or a directory, compared; returns when that is done."""
         before = self.seen().resyncs()["requested"]
-        self._agent.groups["g"].resync(path)
+        self.group.resync(path)
         eventually(lambda: self.seen().resyncs()["requested"] > before, what="the resync")
         return self.settle()

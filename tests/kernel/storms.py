@@ -11,9 +11,10 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import fcntl
 import inspect
 import os
-import random
+import signal
 import subprocess
 import sys
 import tempfile
@@ -22,12 +23,12 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import exclusive
+from tests.conftest import exclusive, locked
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
-from tests.waiting import eventually
 
-_DEEP = 5
+_HALTS = 10
+_LAST = "after-the-storm"
 
 
 class Told(NamedTuple):
@@ -54,11 +55,12 @@ def storm(
 
     Args:
         options: more of ``python -m tests.storm``.
-        lag: the agent is stopped and continued meanwhile.
+        lag: the agent is stopped and continued meanwhile: for so many operations, however long they take.
         untold: also changes that only a resync can find; types alone are compared then.
     """
     command = [sys.executable, "-m", "tests.storm", "--seed", str(seed), "--operations", str(operations)]
     command += ["--root", str(ground.watched), "--outside", str(ground.outside), *options]
+    command += ["--halt", str(operations // _HALTS)] if lag else []
     started = time.monotonic()
     with Watching.watch(ground, "--kinds", ALL_KINDS) as watching:
         running = subprocess.Popen(
@@ -69,12 +71,14 @@ def storm(
         )
         try:
             if lag:
-                _until_deep(ground.watched, running)
-                _hold_up(watching, running, random.Random(seed))
+                _hold_up(ground, watching, running)
             assert running.wait() == 0, "the storm itself failed"
         finally:
             running.kill()
             running.wait()
+        # `watch` gives up the rest some time after it is told to end: it gets the time that it needs before.
+        (ground.watched / _LAST).mkdir()
+        watching.wait_until(lambda stream: _LAST in stream.paths("created"), "the end of the storm", poll=0.5)
         stream = watching.finish()
     held, real = stream.replay(), disk(bytes(ground.watched))
     if untold:
@@ -85,28 +89,32 @@ def storm(
     )
 
 
-def _until_deep(watched: Path, running: subprocess.Popen[bytes]) -> None:
-    """Until there are directories to watch: an agent that only knows the top has little to miss."""
-
-    def deep() -> bool:
-        with os.scandir(watched) as entries:
-            return sum(entry.is_dir(follow_symlinks=False) for entry in entries) >= _DEEP
-
-    eventually(lambda: running.poll() is not None or deep(), what="directories of the storm", poll=0.001)
-
-
-def _hold_up(watching: Watching, running: subprocess.Popen[bytes], chance: random.Random) -> None:
-    """Stop and continue the agent until the storm is over."""
-    while running.poll() is None:
-        watching.stop()
-        _pause(running, chance.uniform(0.02, 0.4))
+def _hold_up(ground: Ground, watching: Watching, running: subprocess.Popen[bytes]) -> None:
+    """Stop the agent at every other halt of the storm, continue it at the next, until the storm is over."""
+    assert _halted(running), "the storm was over before its first halt"
+    # An agent that knows the top alone has little to miss.
+    watching.wait_until(
+        lambda stream: _types(stream.replay()) == _types(disk(bytes(ground.watched))),
+        "what the storm has made",
+    )
+    stopped = False
+    while True:
+        (watching.go_on if stopped else watching.stop)()
+        stopped = not stopped
+        running.send_signal(signal.SIGCONT)
+        if not _halted(running):
+            break
+    if stopped:
         watching.go_on()
-        _pause(running, chance.uniform(0.02, 0.3))
 
 
-def _pause(running: subprocess.Popen[bytes], seconds: float) -> None:
-    with contextlib.suppress(subprocess.TimeoutExpired):
-        running.wait(seconds)
+def _halted(running: subprocess.Popen[bytes]) -> bool:
+    """Wait until the storm has stopped itself. False: it is over."""
+    state = os.waitid(os.P_PID, running.pid, os.WSTOPPED | os.WEXITED | os.WNOWAIT)
+    if state is None or state.si_code != os.CLD_STOPPED:
+        return False
+    os.waitpid(running.pid, os.WUNTRACED)
+    return True
 
 
 def _types(entries: dict[bytes, Entry]) -> dict[bytes, Entry]:
@@ -119,7 +127,8 @@ def _queue(events: int) -> Iterator[None]:
     if not events:
         yield
         return
-    with contextlib.contextmanager(inspect.unwrap(exclusive))() as set_limit:
+    alone = contextlib.contextmanager(inspect.unwrap(exclusive))
+    with locked(fcntl.LOCK_EX) as lock, alone(lock) as set_limit:
         set_limit(events)
         yield
 

@@ -7,14 +7,20 @@ Everything ends in the same question: is the replay of the stream what the disk 
 from __future__ import annotations
 
 import os
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from inotify_bridge.capture import inotify
+from inotify_bridge.capture.notifier import Notifier
+from inotify_bridge.capture.renames import WAIT
 from tests.kernel.embedded import Embedded
 from tests.kernel.script import exchange, give_name
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
+from tests.waiting import eventually
 
 
 def _write(path: Path, text: str = "text") -> None:
@@ -315,6 +321,31 @@ def test_names_of_every_byte(ground: Ground, lagging: bool) -> None:
         stream = watching.finish()
     assert stream.differences(tree) == []
     assert len(stream.replay()) == 3 * len(names)
+
+
+def test_a_second_half_that_waits_in_the_kernel(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A rename whose second half nobody has read yet, however long the first is known, is a move."""
+    old, new = "o" * 255, "n" * 255
+    _write(ground.watched / old)
+    between, go_on = threading.Event(), threading.Event()
+
+    def wait(notifier: Notifier) -> None:
+        if notifier.reads and not between.is_set():
+            between.set()
+            assert go_on.wait(60.0)
+
+    monkeypatch.setattr(inotify, "READ_SIZE", 16 + 256)  # a read gives one record
+    monkeypatch.setattr(Notifier, "_gather", wait)
+    with Embedded(ground) as agent:
+        os.rename(ground.watched / old, ground.watched / new)
+        assert between.wait(60.0)
+        recorder, long_ago = agent.group.recorder, time.monotonic() + 4 * WAIT
+        eventually(lambda: recorder.turned_at > long_ago, what="a turn in which it would be given up")
+        told = agent.seen().after("resync_completed").told()
+        go_on.set()
+        stream = agent.settle()
+    assert told == []
+    assert stream.after("resync_completed").told() == [f"file.moved {new} from {old}"]
 
 
 @pytest.mark.parametrize(

@@ -25,12 +25,12 @@ from types import TracebackType
 from typing import Any, NamedTuple
 
 from tests.kernel.stream import Event, Stream
-from tests.waiting import eventually
+from tests.waiting import POLL_SECONDS, eventually
 
 ALL_KINDS = "created,written,modified,attributes_changed,moved,deleted"
 
 _PROJECT = Path(__file__).parents[2]
-_END_SECONDS = 60.0
+_END_SECONDS = 120.0
 _libc = ctypes.CDLL(None, use_errno=True)
 
 
@@ -87,6 +87,7 @@ class Watching:
             "watch_groups": [wanted],
             "sinks": [{"name": "print", "type": "stdout"}],
             "http": {"listen": "127.0.0.1:0"},
+            "shutdown_timeout": _END_SECONDS,
         }
         file = ground.scratch / "config.yaml"
         file.write_text(json.dumps(config))  # JSON is YAML
@@ -134,8 +135,10 @@ class Watching:
         """Wait until there are so many events ``stream.<kind>``."""
         return self.wait_until(lambda stream: len(stream.notices(kind)) >= count, f"{count} stream.{kind}")
 
-    def wait_until(self, condition: Callable[[Stream], bool], what: str) -> Stream:
-        """Wait until a condition holds for what it has printed."""
+    def wait_until(
+        self, condition: Callable[[Stream], bool], what: str, poll: float = POLL_SECONDS
+    ) -> Stream:
+        """Wait until a condition holds for what it has printed; one that costs much is asked for seldom."""
         last = [-1]
 
         def look() -> bool:
@@ -147,7 +150,7 @@ class Watching:
             last[0] = len(stream.events)
             return condition(stream)
 
-        eventually(look, within=_END_SECONDS, what=what)
+        eventually(look, within=_END_SECONDS, what=what, poll=poll)
         return self.seen()
 
     @contextlib.contextmanager
@@ -180,7 +183,7 @@ class Watching:
     def get(self, path: str) -> tuple[int, str]:
         """Status code and body of a page (of ``run`` alone)."""
         ports = eventually(lambda: re.findall(r"127\.0\.0\.1:(\d+)", self.log), what="the address in the log")
-        connection = http.client.HTTPConnection("127.0.0.1", int(ports[0]), timeout=10)
+        connection = http.client.HTTPConnection("127.0.0.1", int(ports[0]), timeout=_END_SECONDS)
         try:
             connection.request("GET", path)
             answer = connection.getresponse()

@@ -17,7 +17,14 @@ from tests.storm.operations import Mix, Operations
 
 
 def storm(
-    root: bytes, outside: bytes, seed: int, count: int, mix: Mix, rate: float, enough: threading.Event
+    root: bytes,
+    outside: bytes,
+    seed: int,
+    count: int,
+    mix: Mix,
+    rate: float,
+    enough: threading.Event,
+    halt: int = 0,
 ) -> Counter[str]:
     """
     Work on two empty directories, and close everything at the end.
@@ -26,6 +33,7 @@ def storm(
         count: operations, at least; 0 for as many as there is time for.
         rate: operations a second; 0 is as fast as it goes.
         enough: ends it before.
+        halt: after so many operations, each time, it stops itself until it is continued (SIGSTOP); 0: never.
     Returns: how many of each kind were done.
     Raises: OSError where the tree is not what the model says.
     """
@@ -43,6 +51,8 @@ def storm(
             executor.apply(operation)
             done[operation[0]] += 1
         total += len(some)
+        if halt and total % halt < len(some):
+            os.kill(os.getpid(), signal.SIGSTOP)
         if rate and (ahead := total / rate - (time.monotonic() - started)) > 0:
             enough.wait(ahead)
     for operation in operations.close_all():
@@ -59,6 +69,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--operations", type=int, default=50_000, help="0: until SIGTERM, which ends it well")
     parser.add_argument("--rate", type=float, default=0, help="operations a second; 0: full speed")
+    parser.add_argument("--halt", type=int, default=0, help="operations after which it stops itself: SIGSTOP")
     parser.add_argument("--names", type=int, default=200, help="how many different names; few meet often")
     parser.add_argument("--population", type=int, default=2_000, help="entries it grows to")
     parser.add_argument("--told", action="store_true", help="nothing that only a resync can find")
@@ -74,7 +85,7 @@ def main() -> None:
     enough = threading.Event()
     signal.signal(signal.SIGTERM, lambda number, frame: enough.set())
     work = arguments.root, arguments.outside, arguments.seed, arguments.operations, mix, arguments.rate
-    done = storm(*work, enough)
+    done = storm(*work, enough, arguments.halt)
     seconds = time.monotonic() - started
     kinds = " ".join(f"{kind}={number}" for kind, number in sorted(done.items()))
     sys.stdout.write(f"{done.total()} operations in {seconds:.2f} s: {kinds}\n")
