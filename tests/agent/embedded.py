@@ -13,7 +13,7 @@ from typing import Any
 from inotify_bridge.agent import Agent
 from inotify_bridge.config import Config
 from inotify_bridge.group import Group
-from inotify_bridge.sinks.base import Message
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.trees import Trees
@@ -80,10 +80,16 @@ class Embedded:
 
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
-        end = self.group.barrier(30.0)
-
-        def arrived(messages: list[Message]) -> bool:
-            return bool(messages) and messages[-1].sequence >= end.sequence
-
-        assert self.broker.wait(arrived, 30.0)
+        end = self.recorded()
+        eventually(
+            lambda: self.group.relays["memory"].status.position >= end,
+            within=60.0,
+            what=f"{end} is confirmed",
+        )
         return self.arrivals()
+
+    def recorded(self) -> Position:
+        """Where the stream ends when all that has happened is recorded, also what a resync finds of it."""
+        self.group.barrier(60.0)  # whatever a resync or a scan is for has been read
+        eventually(lambda: self.group.recorder.reconciler.settled, within=60.0, what="nothing is compared")
+        return self.group.barrier(60.0)
