@@ -20,6 +20,8 @@ from tests.agent.trees import Trees
 from tests.waiting import eventually
 
 GROUP = "g"
+SECONDS = 60.0
+"""A wait that ends when what is waited for has happened: far longer than that takes."""
 
 
 class Embedded:
@@ -52,7 +54,7 @@ class Embedded:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.agent.stop(5.0 if error is None else 0.0)
+        self.agent.stop(SECONDS if error is None else 0.0)
 
     @property
     def group(self) -> Group:
@@ -63,7 +65,7 @@ class Embedded:
         """Status code and body of a page."""
         assert self.agent.web is not None
         try:
-            with urllib.request.urlopen(f"{self.agent.web.url}{path}", timeout=20) as answer:
+            with urllib.request.urlopen(f"{self.agent.web.url}{path}", timeout=SECONDS) as answer:
                 return answer.status, answer.read().decode()
         except urllib.error.HTTPError as error:
             with error:
@@ -81,15 +83,12 @@ class Embedded:
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
         end = self.recorded()
-        eventually(
-            lambda: self.group.relays["memory"].status.position >= end,
-            within=60.0,
-            what=f"{end} is confirmed",
-        )
+        relay = self.group.relays["memory"]
+        eventually(lambda: relay.status.position >= end, within=SECONDS, what=f"{end} is confirmed")
         return self.arrivals()
 
     def recorded(self) -> Position:
         """Where the stream ends when all that has happened is recorded, also what a resync finds of it."""
-        self.group.barrier(60.0)  # whatever a resync or a scan is for has been read
-        eventually(lambda: self.group.recorder.reconciler.settled, within=60.0, what="nothing is compared")
-        return self.group.barrier(60.0)
+        self.group.barrier(SECONDS)  # whatever a resync or a scan is for has been read
+        eventually(lambda: self.group.recorder.reconciler.settled, within=SECONDS, what="nothing is compared")
+        return self.group.barrier(SECONDS)

@@ -31,8 +31,8 @@ def mounts() -> Iterator[Mounts]:
 
 def settled(agent: AgentProcess) -> None:
     """Wait until nothing is wrong any more, and everything is delivered."""
-    eventually(lambda: agent.metric("commit_failing") == 0 and not agent.group()["problems"], within=60.0)
-    eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=60.0)
+    eventually(lambda: agent.metric("commit_failing") == 0 and not agent.group()["problems"], within=90.0)
+    eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=90.0)
 
 
 def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
