@@ -13,7 +13,7 @@ from typing import Any
 from inotify_bridge.agent import Agent
 from inotify_bridge.config import Config
 from inotify_bridge.group import Group
-from inotify_bridge.sinks.base import Message
+from inotify_bridge.outbox.journal import Position
 from inotify_bridge.sinks.memory import MemoryBroker
 from tests.agent.arrivals import Arrival, Arrivals
 from tests.agent.trees import Trees
@@ -82,10 +82,13 @@ class Embedded:
 
     def settled(self) -> Arrivals:
         """What is published when all that has happened is."""
-        end = self.group.barrier(SECONDS)
-
-        def arrived(messages: list[Message]) -> bool:
-            return bool(messages) and messages[-1].sequence >= end.sequence
-
-        assert self.broker.wait(arrived, SECONDS)
+        end = self.recorded()
+        relay = self.group.relays["memory"]
+        eventually(lambda: relay.status.position >= end, within=SECONDS, what=f"{end} is confirmed")
         return self.arrivals()
+
+    def recorded(self) -> Position:
+        """Where the stream ends when all that has happened is recorded, also what a resync finds of it."""
+        self.group.barrier(SECONDS)  # whatever a resync or a scan is for has been read
+        eventually(lambda: self.group.recorder.reconciler.settled, within=SECONDS, what="nothing is compared")
+        return self.group.barrier(SECONDS)

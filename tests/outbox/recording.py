@@ -22,6 +22,8 @@ from tests.waiting import eventually
 
 T = TypeVar("T")
 
+GROUP = "uploads"
+
 QUICK = Limits(first_pause=0.005, longest_pause=0.05)
 """Pauses that keep a test short; nothing else differs from the defaults."""
 
@@ -127,7 +129,7 @@ class Recording:
         """A relay of this store, started."""
         relay = Relay(
             name=name,
-            group="uploads",
+            group=GROUP,
             sink=sink,
             open_reader=self.store.reader,
             position=self.store.watermark(name),
@@ -179,5 +181,5 @@ def soon(seconds: float = 30.0) -> float:
 
 
 def relay_threads() -> list[str]:
-    """The names of relay threads that run."""
-    return [thread.name for thread in threading.enumerate() if thread.name.startswith("relay-")]
+    """The names of relay threads that run, of those that a `Recording` makes."""
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith(f"relay-{GROUP}-")]

@@ -112,7 +112,8 @@ def test_watermark_never_passes_a_hole(recording: Recording, broker: MemoryBroke
     broker.nack(4, times=10**9)
     recording.commit(messages(10))
     relay = recording.relay(sink)
-    broker.wait(lambda held: [message.sequence for message in held].count(10) >= 3, 30.0)
+    assert broker.wait(lambda held: [message.sequence for message in held].count(10) >= 3, 30.0)
+    recording.confirmed(3)
     assert recording.store.watermark("orders") == Position(recording.store.epoch, 3)
     assert relay.status.position.sequence == 3
     assert "nacked" in relay.status.error

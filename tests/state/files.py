@@ -16,9 +16,11 @@ def jsonl(scratch: Path) -> dict[str, str]:
 
 
 def kept(scratch: Path) -> Arrivals:
-    """What it holds."""
-    lines = (scratch / "events.jsonl").read_bytes().splitlines()
-    return Arrivals(Arrival(0, line, json.loads(line)) for line in lines)
+    """What it holds; a line that it is just writing is left out, and it may not be there yet."""
+    file = scratch / "events.jsonl"
+    lines = file.read_bytes().splitlines(keepends=True) if file.exists() else []
+    whole = [line.rstrip(b"\n") for line in lines if line.endswith(b"\n")]
+    return Arrivals(Arrival(0, line, json.loads(line)) for line in whole)
 
 
 def back_up(state: Path, to: Path) -> Path:

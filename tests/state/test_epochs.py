@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from prometheus_client import CollectorRegistry
@@ -118,6 +118,14 @@ def test_damaged(damage: str, agent: AgentProcess, trees: Trees, scratch: Path, 
     arrivals.assert_true(trees.root)
 
 
+def damage(state: Path, database: BinaryIO) -> None:
+    """Cut this very database and its log; one that has taken its place meanwhile is left as it is."""
+    os.ftruncate(database.fileno(), 4096)
+    with contextlib.suppress(FileNotFoundError), (state / "g.db-wal").open("r+b") as log:
+        if os.path.samestat(os.fstat(database.fileno()), (state / "g.db").stat()):
+            os.ftruncate(log.fileno(), 0)
+
+
 def test_damaged_while_it_runs(agent: AgentProcess, trees: Trees, scratch: Path, state: Path) -> None:
     """A database that is damaged under a running agent is set aside when it is noticed; it goes on."""
     agent.start()
@@ -125,15 +133,15 @@ def test_damaged_while_it_runs(agent: AgentProcess, trees: Trees, scratch: Path,
     eventually(lambda: agent.group()["sequence"] > 80 and agent.delivered("sink"))
     numbers = itertools.count()
 
-    def damaged_again() -> float:
-        # What SQLite holds in memory it writes over the damage, and then there is nothing to notice.
-        with contextlib.suppress(FileNotFoundError):  # it is being set aside at this moment
-            os.truncate(state / "g.db", 4096)
-            os.truncate(state / "g.db-wal", 0)
-        trees.files(f"second-{next(numbers)}", 200)
-        return agent.metric("state_databases_set_aside_total")
+    with (state / "g.db").open("r+b") as database:
 
-    eventually(damaged_again, what="it is set aside", within=90.0)
+        def damaged_again() -> float:
+            # What SQLite holds in memory it writes over the damage, and then there is nothing to notice.
+            damage(state, database)
+            trees.files(f"second-{next(numbers)}", 200)
+            return agent.metric("state_databases_set_aside_total")
+
+        eventually(damaged_again, what="it is set aside", within=90.0)
     trees.files("third", 20)
     eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=60.0)
     agent.stop()

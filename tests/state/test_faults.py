@@ -31,8 +31,8 @@ def mounts() -> Iterator[Mounts]:
 
 def settled(agent: AgentProcess) -> None:
     """Wait until nothing is wrong any more, and everything is delivered."""
-    eventually(lambda: agent.metric("commit_failing") == 0 and not agent.group()["problems"], within=60.0)
-    eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=60.0)
+    eventually(lambda: agent.metric("commit_failing") == 0 and not agent.group()["problems"], within=90.0)
+    eventually(lambda: agent.metric("consistent") == 1 and agent.delivered("sink"), within=90.0)
 
 
 def test_full_disk(mounts: Mounts, trees: Trees, launch: Launch, scratch: Path, tmp_path: Path) -> None:
@@ -119,7 +119,8 @@ def test_signal_on_a_full_disk(
     trees.files("full", 4000)
     eventually(lambda: agent.metric("commit_errors_total", reason="full") > 1, what="the fault happens")
     how = ("--url", address(agent), "--token-file", token(scratch))
-    for words in (["resync", "g", "--snapshot", "--timeout", "1s"], ["barrier", "g", "--timeout", "1s"]):
+    # In this order: after a snapshot that was refused the group is built anew, and may not have written yet.
+    for words in (["barrier", "g", "--timeout", "1s"], ["resync", "g", "--snapshot", "--timeout", "1s"]):
         ended = run(*words, *how)
         assert ended.code == 69
         assert "free space" in ended.err
