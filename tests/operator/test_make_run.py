@@ -25,8 +25,9 @@ def in_shell(command: list[str], redirected: str = "") -> list[str]:
 
 
 def journal(directory: Path) -> str:
-    """What the sink beside stdout got."""
-    return (directory / "journal.jsonl").read_text()
+    """What the sink beside stdout got; it may make its file later than that prints."""
+    file = directory / "journal.jsonl"
+    return file.read_text() if file.exists() else ""
 
 
 def closed(directory: Path, command: list[str]) -> str:
