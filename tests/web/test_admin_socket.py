@@ -19,6 +19,7 @@ from inotify_bridge.cli.connection import connection
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.web.server import WebServer
 from inotify_bridge.web.view import AgentStatus
+from tests.brokers.ports import free_port
 from tests.cli.program import run
 from tests.cli.running import Running
 from tests.web.client import ask
@@ -51,8 +52,7 @@ def abandoned(path: str) -> None:
 
 def refused(path: str, view: GivenView) -> UnavailableError:
     """Why a server cannot have the socket; it then does not listen on its port either."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = WebServer(f"127.0.0.1:{port}", view, CollectorRegistry(), lambda: None, path)
     with pytest.raises(UnavailableError) as error:
         server.start()
