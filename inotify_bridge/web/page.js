@@ -7,6 +7,8 @@
   const PATIENCE = 10000; // for one answer
   const element = (id) => document.getElementById(id);
   let seen = Date.now(); // when what is shown came
+  let asked = 0; // how often it was asked
+  let shown = 0; // the look whose answer is shown: that of an earlier one may come after it
   let failing = 0; // since when there is no answer
   let paused = false;
   let timer = 0;
@@ -82,7 +84,7 @@
     document.title = `No answer · ${title}`;
   }
 
-  async function ask() {
+  async function ask(number) {
     // Nothing relative: where the address has user and password in it, fetch refuses that.
     const answer = await fetch(location.origin + location.pathname, { cache: "no-store", signal: AbortSignal.timeout(PATIENCE) });
     if (answer.status === 401 || answer.status === 403) throw new Error("it wants its token, load the page anew");
@@ -91,16 +93,20 @@
     const looks = page.documentElement.dataset.looks;
     if (!looks) throw new Error("something else has its address");
     if (looks !== document.documentElement.dataset.looks) location.reload();
-    else if (!paused) show(page);
+    else if (!paused && number > shown) {
+      shown = number;
+      show(page);
+    }
   }
 
   async function look() {
     clearTimeout(timer);
     const began = Date.now();
+    const number = ++asked;
     try {
-      await ask();
+      await ask(number);
     } catch (error) {
-      if (!paused) missed(error instanceof TypeError ? "no connection" : error.message);
+      if (!paused && number > shown) missed(error instanceof TypeError ? "no connection" : error.message);
     }
     age();
     // An agent for which a page is much work is asked less often; a page that nobody sees asks nothing.

@@ -18,13 +18,13 @@ class Ended(NamedTuple):
 
 
 def run(*arguments: str | bytes, cwd: Path | None = None, **environ: str) -> Ended:
-    """Run ``inotify-bridge`` to its end, at most 60 seconds."""
+    """Run ``inotify-bridge`` to its end, at most two minutes."""
     done = subprocess.run(
         [sys.executable, "-m", "inotify_bridge", *arguments],
         cwd=cwd,
         env={**os.environ, "PYTHONWARNINGS": "error", **environ},
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())

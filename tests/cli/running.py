@@ -72,6 +72,11 @@ class Running:
         """Everything on stderr so far."""
         return self._err.read_bytes().decode()
 
+    @property
+    def log(self) -> list[dict[str, Any]]:
+        """The lines of its log so far, one JSON object a line, and whole ones."""
+        return [json.loads(line) for line in self.err.splitlines(keepends=True) if line.endswith("\n")]
+
     def events(self) -> list[dict[str, Any]]:
         """What was printed so far, one JSON object a line."""
         return [json.loads(line) for line in self.out.splitlines()]

@@ -14,7 +14,7 @@ from tests.waiting import eventually
 
 RUNBOOK = Path(__file__).parents[2] / "docs" / "runbook.md"
 
-SHOWN_SECONDS = 30.0
+SHOWN_SECONDS = 60.0
 """What a status says of a sink that is silent takes some seconds to be said."""
 
 _GROUP, _SINK = "uploads", "orders"
@@ -93,7 +93,7 @@ def _said(line: str, prefix: Sequence[str], environ: Mapping[str, str]) -> list[
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=60,
+        timeout=120,
         check=False,
     )
     return done.stdout.splitlines()

@@ -67,6 +67,7 @@ def sections() -> dict[str, str]:
     return dict(zip(parts[1::2], parts[2::2], strict=True))
 
 
+@pytest.mark.timeout(600)  # it computes for seconds, with every processor that there is
 @pytest.mark.parametrize("arguments", [["check", "rules", ALERTS], ["test", "rules", TESTS]], ids=str)
 def test_promtool(arguments: list[str]) -> None:
     """promtool finds nothing wrong in the rules, and every unit test of them passes."""
@@ -75,7 +76,7 @@ def test_promtool(arguments: list[str]) -> None:
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=540,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr

@@ -22,10 +22,12 @@ from tests.cli.program import run
 from tests.kernel.namespaces import Mounts, with_watches
 from tests.monitoring.following import follow, places, queries
 from tests.monitoring.prometheus import Prometheus
-from tests.monitoring.rules import ALERTS, alerts, quickened
+from tests.monitoring.rules import ALERTS, RANGE, alerts, quickened
 from tests.operator.asking import TOKEN
 from tests.state.faults import SmallDisk
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
 
 AGED = 600.0
 """Seconds by which the journal of a stopped agent is made older."""
@@ -378,7 +380,7 @@ def test_restarts(scene: Scene) -> None:
     for number in range(1, 5):
         agent.kill()
         agent.start(ready=False)
-        changes = f'changes(process_start_time_seconds{{instance="restarts"}}[1m]) >= {number}'
+        changes = f'changes(process_start_time_seconds{{instance="restarts"}}[{RANGE}]) >= {number}'
         eventually(
             lambda changes=changes: scene.prometheus.query(changes),  # type: ignore[misc]
             within=FIRE_SECONDS,
@@ -414,6 +416,8 @@ def _growing(path: Path) -> Iterator[None]:
 
     thread = threading.Thread(target=grow)
     thread.start()
-    yield
-    over.set()
-    thread.join()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()

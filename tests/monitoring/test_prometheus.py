@@ -6,6 +6,7 @@ import os
 import re
 import tempfile
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,6 +18,8 @@ from tests.monitoring.prometheus import Prometheus
 from tests.monitoring.reading import NAMES, Panel, expanded, panels, variables
 from tests.monitoring.site import Site
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
 
 ROOT = Path(__file__).parents[2]
 RULES = ROOT / "monitoring" / "recording.yml"
@@ -79,9 +82,8 @@ def monitored() -> Iterator[Monitored]:
             prometheus.scrape({INSTANCE: site.target, "no-agent": prometheus.address})
             try:
                 site.agent.start()
-                eventually(
-                    lambda: prometheus.query(f'up{{instance="{INSTANCE}"}} == 1'), what="a first scrape"
-                )
+                up = f'up{{instance="{INSTANCE}"}} == 1'
+                eventually(lambda: prometheus.query(up), within=60, what="a first scrape")
                 site.work()
                 site.trouble()
                 yield Monitored(site, prometheus)
@@ -171,8 +173,10 @@ def test_variables_have_values(monitored: Monitored, name: str) -> None:
         if definition["type"] == "query":
             asked = re.fullmatch(r"label_values\((.*), (\w+)\)", definition["query"])
             assert asked is not None
-            offered = monitored.prometheus.labels(expanded(asked[1], EVERYTHING), asked[2])
-            assert (asked[2], offered) == (variable, there[variable])
+            assert asked[2] == variable
+            offered = partial(monitored.prometheus.labels, expanded(asked[1], EVERYTHING), variable)
+            wanted = there[variable]
+            eventually(lambda offered=offered, wanted=wanted: offered() == wanted, within=60, what=variable)  # type: ignore[misc]
 
 
 def test_rules_record(monitored: Monitored) -> None:

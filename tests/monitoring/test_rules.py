@@ -21,6 +21,7 @@ RULES = [
 ]
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize("arguments", [("check", "recording.yml"), ("test", "recording_test.yml")])
 def test_promtool_is_content(arguments: tuple[str, str]) -> None:
     """promtool finds no mistake in the rules, and their unit tests pass."""
@@ -30,7 +31,7 @@ def test_promtool_is_content(arguments: tuple[str, str]) -> None:
         cwd=MONITORING,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=540,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -69,7 +70,7 @@ def test_the_configuration_of_the_document(tmp_path: Path) -> None:
     subprocess.run(
         [program("promtool"), "check", "config", "--syntax-only", file],
         capture_output=True,
-        timeout=60,
+        timeout=120,
         check=True,
     )
     assert "recording.yml" in yaml.safe_load(shown)["rule_files"]

@@ -12,6 +12,8 @@ from urllib.parse import urlencode
 from tests.agent.process import AgentProcess
 
 TOKEN = "a-secret-of-the-operator"
+TIMEOUT = 180.0
+"""Longer than any barrier of these tests waits: what the agent answers then is what they want to know."""
 
 
 class Answer(NamedTuple):
@@ -36,7 +38,7 @@ def open_request(
     agent: AgentProcess, method: str, path: str, /, token: str | None = TOKEN, **query: str | int
 ) -> http.client.HTTPConnection:
     """Ask, and leave the answer unread."""
-    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=TIMEOUT)
     headers = {} if token is None else {"Authorization": f"Bearer {token}"}
     connection.request(method, f"{path}?{urlencode(query)}" if query else path, headers=headers)
     return connection
@@ -62,7 +64,7 @@ def answer(connection: http.client.HTTPConnection) -> Answer:
 def ask_socket(path: str, method: str, target: str) -> tuple[int, Any]:
     """One request over the admin socket; status and content."""
     with socket.socket(socket.AF_UNIX) as peer:
-        peer.settimeout(60)
+        peer.settimeout(TIMEOUT)
         peer.connect(path)
         peer.sendall(f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n".encode())
         with peer.makefile("rb") as stream:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import os
 import pty
@@ -31,7 +32,9 @@ class Terminal:
 
     def __init__(self, command: Sequence[str | os.PathLike[str]], directory: Path) -> None:
         self._master, slave = pty.openpty()
-        self._shown = b""
+        self._slave = os.ttyname(slave)
+        self._shown = ""
+        self._decoder = codecs.getincrementaldecoder("utf-8")()  # a read may end within a character
         # Not a fork of this process: it has threads.
         self._leader = subprocess.Popen(
             ["setsid", "--ctty", *command], stdin=slave, stdout=slave, stderr=slave, cwd=directory
@@ -43,8 +46,18 @@ class Terminal:
         """What was printed on it so far. Who never looks lets it become full, and then nobody can print."""
         with contextlib.suppress(OSError):  # EIO: the other side has ended
             while self._master >= 0 and select.select([self._master], [], [], 0)[0]:
-                self._shown += os.read(self._master, 65536)
-        return self._shown.decode()
+                self._shown += self._decoder.decode(os.read(self._master, 65536))
+        return self._shown
+
+    @property
+    def halted(self) -> bool:
+        """Whether it takes nothing of what is printed, although it is read: Ctrl-S has come to it."""
+        _ = self.screen
+        printer = os.open(self._slave, os.O_WRONLY | os.O_NOCTTY | os.O_NONBLOCK)
+        try:
+            return not select.select([], [printer], [], 0)[1]
+        finally:
+            os.close(printer)
 
     @property
     def log(self) -> str:

@@ -17,7 +17,10 @@ from tests.cli.program import Ended, run
 from tests.cli.running import Running
 from tests.operator.asking import TOKEN, address
 from tests.operator.conftest import Operated, jsonl
+from tests.operator.test_http import events
 from tests.waiting import eventually
+
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
 
 # Each signal with what it needs, harmless at any agent.
 COMMANDS = [
@@ -50,6 +53,7 @@ def test_every_way_to_the_agent(operated: Operated, scratch: Path) -> None:
     )
     eventually(lambda: agent.delivered("file"), what="the snapshot is delivered")
     for number, arguments in enumerate(COMMANDS):
+        eventually(lambda: agent.group()["sequence"], what="the epoch has begun")
         ended = run(*arguments, *ways[number % 3])
         assert (ended.code, ended.err) == (0, ""), (arguments, ways[number % 3])
         assert ended.out
@@ -96,7 +100,6 @@ def test_refusals(operated: Operated, scratch: Path) -> None:
     agent = operated([away], shutdown_timeout="0s").start()
     for arguments, code, words in (
         (["barrier", "h"], 1, "one of g"),
-        (["barrier", "g", "--wait-sink", "file", "--timeout", "200ms"], 69, "has not confirmed"),
         (["barrier", "g", "--timeout", "soon"], 2, "is no time"),
         (["resync", "g", "nothing"], 1, "no directory nothing"),
         (["replay", "g", "--from", "1000000"], 1, "there is no message 1000000"),
@@ -109,6 +112,15 @@ def test_refusals(operated: Operated, scratch: Path) -> None:
         assert (ended.code, ended.out) == (code, ""), arguments
         assert words in ended.err
         assert ended.err.count("\n") == 1
+
+    def unconfirmed() -> Ended | None:
+        ended = over(agent, scratch, "barrier", "g", "--wait-sink", "file", "--timeout", "200ms")
+        assert (ended.code, ended.out, ended.err.count("\n")) == (69, "", 1)
+        return ended if "did not pass" not in ended.err else None
+
+    late = eventually(unconfirmed, within=60, what="the barrier itself passes in time")
+    assert late is not None
+    assert "has not confirmed" in late.err
     refused = run("barrier", "g", "--url", address(agent))
     assert refused.code == 1
     assert "a token is needed" in refused.err
@@ -162,10 +174,10 @@ def test_replay(operated: Operated, trees: Trees, scratch: Path) -> None:
     trees.files("some", 20)
     assert over(agent, scratch, "barrier", "g", "--wait-sink", "file").code == 0
     file = scratch / "file.jsonl"
-    ids = [json.loads(line)["id"] for line in file.read_bytes().splitlines()]
+    ids = [event["id"] for event in events(file)]
     assert over(agent, scratch, "replay", "g", "--from", "10", "--sink", "file").code == 0
-    eventually(lambda: len(file.read_bytes().splitlines()) == 2 * len(ids) - 9, what="the events again")
-    again = [json.loads(line)["id"] for line in file.read_bytes().splitlines()]
+    eventually(lambda: len(events(file)) == 2 * len(ids) - 9, what="the events again")
+    again = [event["id"] for event in events(file)]
     assert again == ids + ids[9:]
     agent.stop()
 
@@ -211,13 +223,13 @@ def test_tap(operated: Operated, trees: Trees, tmp_path: Path, scratch: Path) ->
             trees.write("beat")
             return bool(limited.out) and bool(endless.out)
 
-        eventually(both, what="both listen", poll=0.2)
+        eventually(both, within=60, what="both listen", poll=0.2)
 
         def more() -> bool:
             trees.write("beat")
             return limited.process.poll() is not None
 
-        eventually(more, what="its end", poll=0.2)
+        eventually(more, within=60, what="its end", poll=0.2)
         ended = limited.ended()
         assert (ended.code, ended.err) == (0, "")
         assert len(limited.told()) == 4

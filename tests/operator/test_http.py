@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.agent.trees import Trees
-from tests.operator.asking import TOKEN, ask, ask_socket, port
+from tests.operator.asking import TIMEOUT, TOKEN, Answer, ask, ask_socket, port
 from tests.operator.conftest import Operated, jsonl
 from tests.waiting import eventually
 
@@ -61,7 +61,7 @@ def test_no_signal_for_a_password(operated: Operated) -> None:
     """
     agent = operated().start()
     password = base64.b64encode(f"anyone:{TOKEN}".encode()).decode()
-    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=TIMEOUT)
     connection.request("POST", "/-/barrier", headers={"Authorization": f"Basic {password}"})
     refused = connection.getresponse()
     assert refused.status == 401
@@ -141,8 +141,15 @@ def test_barrier_that_no_sink_confirms(operated: Operated, scratch: Path) -> Non
     """Where the sink does not confirm in time it is 503, with what is wrong with the sink."""
     away = {**jsonl(scratch), "path": os.fspath(scratch / "nowhere" / "file.jsonl")}
     agent = operated([away], shutdown_timeout="0s").start()
-    answer = ask(agent, "POST", "/-/barrier", wait_sink="file", timeout="500ms")
-    assert answer.status == 503
+    eventually(lambda: agent.sink("file")["last_error"], what="its sink is away")
+
+    def unconfirmed() -> Answer | None:
+        answer = ask(agent, "POST", "/-/barrier", wait_sink="file", timeout="500ms")
+        assert answer.status == 503
+        return answer if "did not pass" not in answer.content["error"] else None
+
+    answer = eventually(unconfirmed, within=60, what="the barrier itself passes in time")
+    assert answer is not None
     assert "has not confirmed" in answer.content["error"]
     assert "nowhere" in answer.content["hint"]
     assert ask(agent, "POST", "/-/barrier").status == 200

@@ -14,6 +14,8 @@ from tests.cli.test_run import configuration
 from tests.operator.terminal import Terminal, TerminalSession, gone, make_run
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
+
 COMPLAINTS = ("***", "Error", "Interrupt", "Traceback", "can't access tty")
 
 
@@ -23,8 +25,9 @@ def in_shell(command: list[str], redirected: str = "") -> list[str]:
 
 
 def journal(directory: Path) -> str:
-    """What the sink beside stdout got."""
-    return (directory / "journal.jsonl").read_text()
+    """What the sink beside stdout got; it may make its file later than that prints."""
+    file = directory / "journal.jsonl"
+    return file.read_text() if file.exists() else ""
 
 
 def closed(directory: Path, command: list[str]) -> str:
@@ -102,6 +105,7 @@ def test_ctrl_s_stops_what_it_prints_and_nothing_else(tmp_path: Path) -> None:
         terminal.wait_for("resync_completed")
         process = terminal.agent()
         terminal.press(b"\x13")
+        eventually(lambda: terminal.halted, what="the terminal stands still")
         for number in (signal.SIGHUP, signal.SIGHUP):
             os.kill(process, number)
         (tmp_path / "data" / "late").touch()

@@ -19,6 +19,8 @@ from tests.operator.conftest import Operated, jsonl
 from tests.operator.test_http import events
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
+
 Change = Callable[[dict[str, Any]], None]
 
 
@@ -230,7 +232,7 @@ def test_groups(operated: Operated, trees: Trees, scratch: Path) -> None:
     assert reload(agent, lambda config: config["watch_groups"].append(other)).status == 200
     settled(agent, "file", name="h")
     assert agent.group()["epoch"] == epoch
-    assert agent.metric("watches", watch_group="h") == 1
+    eventually(lambda: agent.metric("watches", watch_group="h") == 1, what="its watch is counted")
     trees.write("late")
     assert reload(agent, lambda config: config.update(watch_groups=[other])).status == 200
     assert [one["name"] for one in agent.status()["groups"]] == ["h"]

@@ -6,31 +6,42 @@ import contextlib
 import http.client
 import json
 import os
+import socket
 from pathlib import Path
 from typing import Any
+
+import pytest
 
 from inotify_bridge.tap import TOO_SLOW
 from inotify_bridge.web.app import TAPS, WAITING
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
-from tests.operator.asking import answer, ask, open_request, port
+from tests.operator.asking import TIMEOUT, answer, ask, open_request, port
 from tests.operator.conftest import Operated, jsonl
 from tests.waiting import eventually
 
-MANY = 30_000
-"""Files whose events are more than every buffer on the way to a reader holds."""
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
+
+MANY = 15_000
+"""Files whose events are more than every buffer on the way to a reader with a small one of its own holds."""
+
+SMALL = 64 * 1024
 
 
 class Listener:
     """
     A client of the tap; its first line has come, so that it listens.
 
+    Args:
+        keeps: bytes that the kernel holds for it; 0: as many as it likes.
     Raises:
         NoPlace: others have all of them.
     """
 
-    def __init__(self, agent: AgentProcess, **query: str | int) -> None:
+    def __init__(self, agent: AgentProcess, keeps: int = 0, /, **query: str | int) -> None:
         self._connection = open_request(agent, "GET", "/api/v1/tap", token=None, **query)
+        if keeps:
+            self._connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, keeps)
         self._response = self._connection.getresponse()
         if self._response.status == 503:
             self.close()
@@ -75,15 +86,15 @@ def all_places_are_free(agent: AgentProcess) -> bool:
 def test_a_tap_shows_what_is_published(operated: Operated, trees: Trees, scratch: Path) -> None:
     """A tap's lines are the events, byte for byte and in order; `limit` counts those of files and ends it."""
     agent = operated().start()
-    tap = Listener(agent, group="g", limit=200)
-    for number in range(100):
+    tap = Listener(agent, group="g", limit=100)
+    for number in range(100):  # of each at least that it was written
         trees.write(f"f{number}")
     seen = tap.lines()
     ask(agent, "POST", "/-/barrier", wait_sink="file")
     written = [json.loads(line) for line in (scratch / "file.jsonl").read_bytes().splitlines()]
     begin = written.index(seen[0])
     assert written[begin : begin + len(seen)] == seen
-    assert len([event for event in seen if ".stream." not in event["type"]]) == 200
+    assert len([event for event in seen if ".stream." not in event["type"]]) == 100
     agent.stop()
 
 
@@ -92,7 +103,7 @@ def test_a_tap_of_a_group_that_is_none(operated: Operated) -> None:
     agent = operated().start()
     refused = ask(agent, "GET", "/api/v1/tap", group="h")
     assert (refused.status, refused.content["hint"]) == (404, "one of g")
-    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=60)
+    connection = http.client.HTTPConnection("127.0.0.1", port(agent), timeout=TIMEOUT)
     connection.request("GET", "/api/v1/tap", headers={"Sec-Fetch-Site": "cross-site"})
     assert answer(connection).status == 403
     for _ in range(TAPS + 1):  # takes no place
@@ -108,9 +119,9 @@ def test_a_slow_reader_is_cut_and_slows_nobody(operated: Operated, trees: Trees)
     in order without a hole, and the last line says what happened.
     """
     agent = operated().start()
-    tap = Listener(agent)
+    tap = Listener(agent, SMALL)
     trees.files("many", MANY)
-    passed = ask(agent, "POST", "/-/barrier", wait_sink="file", timeout="60s")
+    passed = ask(agent, "POST", "/-/barrier", wait_sink="file", timeout="120s")
     assert passed.status == 200, passed
     seen = tap.lines()
     assert seen[-1]["error"] == TOO_SLOW
@@ -144,7 +155,7 @@ def test_waiting_requests_keep_nobody_out(operated: Operated, scratch: Path) -> 
         assert ask(agent, "POST", "/-/barrier").headers["Retry-After"]
         for path in ("/livez", "/readyz", "/metrics", "/api/v1/status"):
             assert agent.get(path)[0] == 200
-    eventually(lambda: all_places_are_free(agent), what="all places are free", poll=5.0)
+    eventually(lambda: all_places_are_free(agent), within=120, what="all places are free", poll=5.0)
     tap = eventually(lambda: listener(agent), what="a place is free")
     assert tap is not None
     agent.stop()

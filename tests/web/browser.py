@@ -75,7 +75,7 @@ class Browser:
     @property
     def text(self) -> str:
         """What can be read."""
-        return str(self.run("return document.body.innerText"))
+        return str(self.run("return document.body ? document.body.innerText : ''"))  # while it is loaded
 
     def wait_for(self, words: str, there: bool = True) -> None:
         """Until this can be read; the page is told to look meanwhile."""

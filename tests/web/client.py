@@ -26,7 +26,7 @@ class Answer(NamedTuple):
 
 def ask(server: WebServer, path: str, method: str = "GET", host: str = "127.0.0.1", **headers: str) -> Answer:
     """One request on a connection of its own; underscores in header names become hyphens."""
-    connection = http.client.HTTPConnection(host, server.port, timeout=20)
+    connection = http.client.HTTPConnection(host, server.port, timeout=60)
     try:
         connection.request(
             method, path, headers={name.replace("_", "-"): value for name, value in headers.items()}

@@ -19,13 +19,14 @@ from inotify_bridge.cli.connection import connection
 from inotify_bridge.errors import UnavailableError
 from inotify_bridge.web.server import WebServer
 from inotify_bridge.web.view import AgentStatus
+from tests.brokers.ports import free_port
 from tests.cli.program import run
 from tests.cli.running import Running
 from tests.web.client import ask
 from tests.web.conftest import ServerFactory
 from tests.web.view import GivenView
 
-TIMEOUT = 20.0
+TIMEOUT = 60.0
 
 
 @pytest.fixture
@@ -51,8 +52,7 @@ def abandoned(path: str) -> None:
 
 def refused(path: str, view: GivenView) -> UnavailableError:
     """Why a server cannot have the socket; it then does not listen on its port either."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = free_port()
     server = WebServer(f"127.0.0.1:{port}", view, CollectorRegistry(), lambda: None, path)
     with pytest.raises(UnavailableError) as error:
         server.start()
@@ -145,7 +145,7 @@ def test_it_answers_while_the_port_hangs(path: str) -> None:
 
     def hang() -> AgentStatus:
         entered.release()
-        release.wait(60)
+        release.wait(300)
         return view.figures
 
     view.status = hang  # type: ignore[method-assign]

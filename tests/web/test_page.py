@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-import json
 import re
-import socket
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -17,12 +15,15 @@ from selenium.webdriver.common.keys import Keys
 from inotify_bridge.web.server import WebServer
 from tests.agent.conftest import Launch, launch, scratch, trees
 from tests.agent.trees import Trees
+from tests.brokers.ports import free_port
 from tests.waiting import eventually
 from tests.web.browser import WITHIN, Browser, chromium
 from tests.web.conftest import ServerFactory
 from tests.web.view import GivenView, finding
 
 __all__ = ["launch", "scratch", "trees"]
+
+pytestmark = pytest.mark.timeout(600)  # each wait has a minute or more, and most tests have several
 
 CONTRAST = (Path(__file__).parent / "contrast.js").read_text()
 OPERATIONS = Path(__file__).parents[2] / "docs" / "operations.md"
@@ -142,16 +143,56 @@ def test_problems_are_read_aloud_once(browser: Browser, server: WebServer, view:
 def test_it_can_be_paused(browser: Browser, server: WebServer, view: GivenView) -> None:
     """Paused, it asks nothing more, and says so; then it goes on at once."""
     browser.open(server.url)
+    browser.run(
+        "const ask = window.fetch; window.asked = 0;"
+        "window.fetch = (...what) => { window.asked += 1; return ask(...what); }"
+    )
+    browser.look()
+    assert browser.run("return window.asked") > 0
     browser.one("#pause").click()
     eventually(lambda: "paused" in browser.text, within=WITHIN)
     view.figures["groups"][0]["sequence"] = 987654
-    asked = browser.run("return performance.getEntriesByType('resource').length")
+    asked = browser.run("return window.asked")
     browser.look()
-    assert browser.run("return performance.getEntriesByType('resource').length") == asked
+    assert browser.run("return window.asked") == asked
     assert "987,654" not in browser.text
     browser.one("#pause").click()
     eventually(lambda: "987,654" in browser.text, within=WITHIN)
     assert "paused" not in browser.text
+
+
+HOLD = """
+const ask = window.fetch;
+window.answers = [];
+window.fetch = async (...what) => {
+  const answer = await ask(...what);
+  const text = await answer.text();
+  await new Promise((go) => window.answers.push({go, text}));
+  return {status: answer.status, ok: answer.ok, text: async () => text};
+};
+"""
+LET_GO = """
+const chosen = window.answers.filter((answer) => answer.text.includes('987,654') === arguments[0]);
+window.answers = window.answers.filter((answer) => !chosen.includes(answer));
+chosen.forEach((answer) => answer.go());
+return chosen.length;
+"""
+
+
+def test_an_answer_that_comes_late_changes_nothing(
+    browser: Browser, server: WebServer, view: GivenView
+) -> None:
+    """Where an earlier look is answered after a later one, the figures of the later one stay."""
+    browser.open(server.url)
+    browser.run(HOLD)
+    browser.look()
+    eventually(lambda: browser.run("return window.answers.length"), within=WITHIN, what="the first answer")
+    view.figures["groups"][0]["sequence"] = 987654
+    browser.look()
+    eventually(lambda: browser.run(LET_GO, True), within=WITHIN, what="the second answer")
+    assert "987,654" in browser.text
+    assert browser.run(LET_GO, False)
+    assert "987,654" in browser.text
 
 
 HOSTILE = "<script>window.hit=1</script><img src=x onerror=window.hit=2>\"'`&lt;\u202e</td></table>"
@@ -282,15 +323,14 @@ def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, 
     With a real agent: a sink that is away is shown with what to do; when the agent has ended the page says
     that, how old its figures are, and when it answers again.
     """
-    with socket.create_server(("127.0.0.1", 0)) as closed:
-        url = f"amqp://guest:guest@127.0.0.1:{closed.getsockname()[1]}"
+    url = f"amqp://guest:guest@127.0.0.1:{free_port()}"
     sinks = [{"name": "orders", "type": "rabbitmq", "url": url}]
     (trees.root / "a.log").write_text("a line\n")
     lines = {"files": ["*.log"], "start_at": "beginning"}
-    agent = launch(sinks, {"lines": lines}, shutdown_timeout="1s").start()
+    listen = f"127.0.0.1:{free_port()}"
+    agent = launch(sinks, {"lines": lines}, http={"listen": listen}, shutdown_timeout="1s").start()
     trees.files("some", 3)
-    address = re.findall(r"listening on (http://127\.0\.0\.1:\d+)", agent.log)[-1]
-    browser.open(address)
+    browser.open(f"http://{listen}")
     for words in (
         "Sink orders takes no messages",
         "Connection refused",
@@ -312,8 +352,6 @@ def test_an_agent_that_has_gone(browser: Browser, launch: Launch, trees: Trees, 
     assert browser.one("#reach").get_attribute("role") == "alert"
     eventually(lambda: re.search(r"Made at .* UTC, \d+ s ago", browser.text), within=WITHIN)
     assert "Sink orders takes no messages" in browser.text
-    config = json.loads(agent.file.read_text())
-    agent.configure({**config, "http": {"listen": address.removeprefix("http://")}})
     agent.start()
     browser.wait_for_no("does not answer")
     assert any("The agent answers again." in words for words in browser.run("return told"))

@@ -37,7 +37,7 @@ def answering(listening: socket.socket, body: bytes) -> Iterator[None]:
     """Answers one request on a socket with `body`."""
 
     def answer() -> None:
-        listening.settimeout(20)
+        listening.settimeout(60)
         peer, _ = listening.accept()
         with peer:
             peer.recv(65536)
@@ -48,7 +48,7 @@ def answering(listening: socket.socket, body: bytes) -> Iterator[None]:
         thread = threading.Thread(target=answer)
         thread.start()
         yield
-        thread.join(20)
+        thread.join(60)
 
 
 def test_the_table_shows_groups_and_sinks(server: WebServer) -> None:

@@ -15,6 +15,7 @@ from rich.console import Console
 from inotify_bridge.cli.board import board
 from inotify_bridge.cli.pace import Pace, look
 from inotify_bridge.web.server import WebServer
+from tests.brokers.ports import free_port
 from tests.cli.running import Running
 from tests.operator.terminal import Terminal
 from tests.waiting import eventually
@@ -126,27 +127,28 @@ def test_a_key_ends_it(server: WebServer, tmp_path: Path, key: bytes) -> None:
 
 def test_an_agent_that_has_gone_is_asked_again(serve: ServerFactory, view: GivenView, tmp_path: Path) -> None:
     """It says since when there is no answer, keeps what it saw, and goes on when there is one."""
-    server = serve()
+    listen = f"127.0.0.1:{free_port()}"
+    server = serve(listen)
     with Screen(server, tmp_path) as screen:
         screen.wait_for("No problems")
-        port = server.port
         server.stop()
         screen.wait_for("these figures are old; asked again: no agent answers")
         assert screen.shows("orders")
         view.figures["groups"][0]["sequence"] = 987654
-        serve(f"127.0.0.1:{port}")
+        serve(listen)
         screen.wait_for("987,654")
         assert not screen.shows("no answer")
 
 
 def test_piped_it_asks_again_too(serve: ServerFactory, tmp_path: Path) -> None:
     """Without a terminal there are no escape sequences, a line says that nobody answers, and it goes on."""
-    server = serve()
+    listen = f"127.0.0.1:{free_port()}"
+    server = serve(listen)
     with Running("top", "--url", server.url, "--interval", "0.1", directory=tmp_path) as child:
         eventually(lambda: "No problems." in child.out, within=60)
         server.stop()
         eventually(lambda: "inotify-bridge: no answer since " in child.out, within=60)
         told = child.out.count("No problems.")
-        serve(f"127.0.0.1:{server.url.rpartition(':')[2]}")
+        serve(listen)
         eventually(lambda: child.out.count("No problems.") > told, within=60)
         assert "\x1b" not in child.out
