@@ -14,7 +14,7 @@ import pytest
 
 from inotify_bridge.events.schemas import schema
 from tests.agent.conftest import Launch
-from tests.agent.logs import Logs, start
+from tests.agent.logs import HTTP, Logs, start
 from tests.agent.trees import Trees
 from tests.kernel.namespaces import without_override
 from tests.waiting import eventually
@@ -44,7 +44,7 @@ def test_entries(follow: Callable[..., Logs]) -> None:
     }
     assert logs.events("rejected")[0]["data"]["message"] == "nothing of it"
     assert (logs.agent.metric("log_entries_total"), logs.agent.metric("log_rejected_total")) == (2, 1)
-    assert logs.agent.metric("log_bytes_read_total") == 41
+    eventually(lambda: logs.agent.metric("log_bytes_read_total") == 41, what="every byte is counted")
     assert (logs.agent.metric("log_files"), logs.agent.metric("log_lag_bytes")) == (1, 0)
     logs.agent.stop()
 
@@ -58,13 +58,31 @@ def test_killed_around_a_commit(follow: Callable[..., Logs], moment: str) -> Non
     logs.append("app.log", *lines)
     logs.agent.start(ready=False)
     assert logs.agent.ended() == -9
-    assert len(logs.messages()) < 500
+    if moment == "before_commit":
+        assert logs.messages() == []
     logs.agent.patch = ""
     logs.agent.start()
     logs.arrive(*lines)
     logs.agent.stop()
     numbers = [event["sequence"] for event in logs.events("entry")]
     assert numbers == sorted(set(numbers))
+
+
+@pytest.mark.parametrize("start_at", ["beginning", "end"])
+def test_killed_as_soon_as_it_had_started(follow: Callable[..., Logs], trees: Trees, start_at: str) -> None:
+    """What comes after an agent has said that it is started is new to every later life: it is all read."""
+    logs = follow(start_at=start_at)
+    logs.append("old.log", "old")
+    logs.agent.start()
+    logs.agent.kill()
+    logs.append("app.log", "a1")
+    (trees.root / "app.log").rename(trees.root / "app.log.1")
+    logs.append("app.log", "a2")
+    logs.agent.start()
+    logs.comes_after("ends")
+    assert [one for one in logs.messages() if one[0] == "a"] == ["a1", "a2"]
+    assert logs.messages().count("old") == (start_at == "beginning")
+    logs.agent.stop()
 
 
 def test_rotated_by_rename(follow: Callable[..., Logs], trees: Trees) -> None:
@@ -87,7 +105,7 @@ def test_rotated_by_rename(follow: Callable[..., Logs], trees: Trees) -> None:
     ]  # fmt: skip
     logs.append("app.log.1", "b2, later")
     logs.comes_after("really")
-    assert logs.messages()[-2] == "b2, later"
+    assert sorted(logs.messages()[-2:]) == ["b2, later", "really"]
     assert logs.lost() == []
     assert {event["data"]["log"]["file"]["path"] for event in logs.events("entry")} == {
         "app.log",
@@ -208,7 +226,7 @@ def test_another_file_with_its_inode(launch: Launch, scratch: Path, tmp_path: Pa
     out = scratch / "events.jsonl"
     group = {"paths": [os.fspath(root)], "lines": {"start_at": "beginning"}}
     sink = {"name": "sink", "type": "jsonl", "path": os.fspath(out)}
-    logs = Logs(launch([sink], group, state={"dir": os.fspath(scratch / "state")}), root, out)
+    logs = Logs(launch([sink], group, state={"dir": os.fspath(scratch / "state")}, http=HTTP), root, out)
     logs.append("app.log", "first, and this is a long line")
     start(logs)
     logs.agent.kill()
@@ -291,6 +309,7 @@ def test_other_events_are_as_before(follow: Callable[..., Logs], trees: Trees) -
     logs.agent.stop()
 
 
+@pytest.mark.timeout(480)
 def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     """
     Thousands of logs are read with a bounded number of descriptors, each from its own place; where a process
@@ -302,11 +321,12 @@ def test_many_files(follow: Callable[..., Logs], trees: Trees) -> None:
     for name in names:
         (trees.root / name).write_text(f"{name} 1\n")
     logs.agent.start()
-    eventually(lambda: logs.agent.metric("log_entries_total") == 3_000, within=60, what="every first line")
+    eventually(lambda: logs.agent.metric("log_entries_total") == 3_000, within=120, what="every first line")
     for name in names:
         logs.append(name, f"{name} 2")
-    eventually(lambda: logs.agent.metric("log_entries_total") == 6_000, within=60, what="every second line")
+    eventually(lambda: logs.agent.metric("log_entries_total") == 6_000, within=120, what="every second line")
     assert len(os.listdir(f"/proc/{logs.agent.pid}/fd")) < 400
+    eventually(lambda: logs.agent.delivered("sink"), within=60, what="all of it is delivered")
     logs.agent.stop()
     assert sorted(logs.messages()) == [f"{name} {number}" for name in names for number in (1, 2)]
 
@@ -377,7 +397,7 @@ def test_a_file_without_the_right_to_read(follow: Callable[..., Logs], trees: Tr
     logs.append("secret.log", "three")
     eventually(lambda: "three" in logs.messages(), what="the last line")
     assert [one for one in logs.messages() if one != "begins"] == ["one", "two", "three"]
-    assert logs.agent.group()["problems"] == []
+    eventually(lambda: not logs.agent.group()["problems"], what="no problem is told any more")
     logs.agent.stop()
 
 
@@ -398,7 +418,7 @@ def test_rotated_over_the_same_name(follow: Callable[..., Logs], trees: Trees) -
         (trees.root / "app.log").rename(rotated)
         logs.comes_after(f"rotation {number}")
         eventually(lambda: not is_open(), what="nothing more is expected of the old one")
-    eventually(lambda: logs.agent.metric("log_files") <= 2, within=10, what="app.log.1 and fence.log alone")
+    eventually(lambda: logs.agent.metric("log_files") <= 2, what="app.log.1 and fence.log alone")
     logs.agent.stop()
 
 
