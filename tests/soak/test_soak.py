@@ -12,9 +12,10 @@ from tests.soak.broker import Far, KafkaFar, RabbitmqFar
 from tests.soak.campaign import Campaign, Outcome, Step, to_stderr
 
 STEPS = (
-    Step(True, 300, ["refusing"], ["overflow", "killed"]),
+    Step(True, 300, ["refusing"], ["overflow"]),
     Step(False, 600, ["root_unmounted"], ["connection_reset", "restarted"]),
-    Step(True, 300, ["broker_frozen", "watches_limited"], ["killed", "clock_jumped"]),
+    # An agent that is killed may not have heard of an overflow: this one need not be in the stream.
+    Step(True, 300, ["broker_frozen", "watches_limited"], ["overflow", "killed", "clock_jumped"]),
     Step(True, 600, ["root_mounted_over"], []),
     Step(True, 600, ["state_full"], []),
 )
