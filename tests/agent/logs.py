@@ -63,10 +63,12 @@ class Logs:
         self.append("fence.log", message)
         eventually(lambda: message in self.messages(), what=f"{message} arrives")
         # A log that had to be looked at once more comes after one that was written later.
-        eventually(self._is_over, within=60, what="nothing more is to be read or delivered")
+        eventually(lambda: is_over(self.agent, "sink"), within=60, what="nothing more is read or delivered")
 
-    def _is_over(self) -> bool:
-        return self.agent.post("/-/barrier?group=g&wait_sink=sink&timeout=10s", _TOKEN)[0] == 200
+
+def is_over(agent: AgentProcess, sink: str) -> bool:
+    """Wait for a while until all that has happened is read from the logs and delivered; whether it is."""
+    return agent.post(f"/-/barrier?group=g&wait_sink={sink}&timeout=10s", _TOKEN)[0] == 200
 
 
 def start(logs: Logs) -> None:

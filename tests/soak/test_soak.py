@@ -48,7 +48,7 @@ def _campaign(far: Far, above: Path) -> Outcome:
 
 @pytest.mark.namespaces
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_campaign_on_rabbitmq(tmp_path: Path) -> None:
     """After every fault the stream becomes what the disk shows: nothing lost, no number twice, no hole."""
     _needs(RabbitmqBroker)
@@ -58,7 +58,7 @@ def test_campaign_on_rabbitmq(tmp_path: Path) -> None:
 
 @pytest.mark.namespaces
 @pytest.mark.kafka
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_campaign_on_kafka(tmp_path: Path) -> None:
     """The same on Kafka."""
     _needs(KafkaBroker)
