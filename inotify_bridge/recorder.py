@@ -55,7 +55,8 @@ class Recorder:
         store: used by the recorder's thread alone while it runs.
         sinks: the figures of each sink's lag.
         caught_up: `Notifier.caught_up`: corrections wait for records that are on their way.
-        snapshot_done: set when the first snapshot is recorded; the group's, for it outlives a recorder.
+        snapshot_done: set when the first snapshot is recorded, with what the logs were; the group's, for it
+            outlives a recorder.
         committed: called after every commit with the epoch and the new messages, on the recorder's thread.
         failed: called on the recorder's thread with what killed it.
         logs: reads the log files that the group follows; None: it follows none.
@@ -93,6 +94,7 @@ class Recorder:
         self._finish_by: float | None = None
         self._say_stopped = True
         self._missing = False
+        self._compared = False
         self._barriers: list[Barrier] = []
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._count_at = 0.0
@@ -237,6 +239,7 @@ class Recorder:
             self._reconciler.tick(backlog)
         batch = self._with_heartbeat(self._reconciler.close_batch(backlog))
         if self._record(batch, self._read_logs()):
+            self._say_started()
             self._pass_barriers()
 
     def _timeout(self) -> float:
@@ -374,9 +377,18 @@ class Recorder:
             data = notice.data
             seconds, entries = float(data["duration_seconds"]), int(data["entries"])
             self.last_resync = (str(data["reason"]), time.time(), entries, seconds)
-            self.snapshot_done.set()
+            self._compared = True
             if self.logs is not None:
                 self.logs.compared()
+            self._say_started()
+
+    def _say_started(self) -> None:
+        """
+        After a commit. Where logs are followed, what they were has to be in it as well: a life that ends
+        before would leave it to the next to find out, which takes what came meanwhile for old.
+        """
+        if self._compared and (self.logs is None or self.logs.begun):
+            self.snapshot_done.set()
 
     def _count(self) -> None:
         reconciler, metrics = self._reconciler, self._metrics

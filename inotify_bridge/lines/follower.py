@@ -140,15 +140,20 @@ class Follower:
 
     @property
     def busy(self) -> bool:
-        """Whether a step has something to do at once."""
-        return self._compared and bool(self._dirty)
+        """Whether a step has something to do at once: also where there is no log, the first notes that."""
+        return self._compared and bool(self._dirty or not self._register.begun)
+
+    @property
+    def begun(self) -> bool:
+        """Whether it is written down what was there at the first start: all other files are new."""
+        return self._register.noted
 
     @property
     def deadline(self) -> float | None:
         """Monotonic time at which a step has something to do; in the past: at once."""
         if not self._compared:
             return None
-        if self._dirty:
+        if self.busy:
             return time.monotonic()
         times = [self._timers[0][0]] if self._timers else []
         if self._register.changed:

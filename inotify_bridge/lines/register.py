@@ -56,6 +56,11 @@ class Register:
         if not self.begun:
             self.begun = self._begun_now = True
 
+    @property
+    def noted(self) -> bool:
+        """Whether that was given to be written."""
+        return self.begun and not self._begun_now
+
     def new(self, log: bytes, path: bytes, identity: tuple[int, int], position: Position = NEW) -> Generation:
         """Follow a file from now on; the caller puts it into its chain."""
         generation = Generation(self._take_number(), log, b"", identity, self._split, position)

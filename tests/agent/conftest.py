@@ -11,7 +11,7 @@ from typing import Any, TypeAlias
 
 import pytest
 
-from tests.agent.logs import Logs
+from tests.agent.logs import HTTP, Logs
 from tests.agent.places import KafkaPlace, Place, RabbitmqPlace
 from tests.agent.process import AgentProcess
 from tests.agent.trees import Trees
@@ -100,7 +100,7 @@ def follow(launch: Launch, trees: Trees, scratch: Path) -> Callable[..., Logs]:
         out = scratch / "events.jsonl"
         group = {"lines": {"start_at": "beginning", **lines}}
         sink = {"name": "sink", "type": "jsonl", "path": os.fspath(out)}
-        agent = launch([sink], group, state={"dir": os.fspath(scratch / "state")})
+        agent = launch([sink], group, state={"dir": os.fspath(scratch / "state")}, http=HTTP)
         return Logs(agent, trees.root, out)
 
     return make

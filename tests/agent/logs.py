@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from tests.agent.process import AgentProcess
 from tests.waiting import eventually
+
+_TOKEN: Final = "of-the-followed-logs"
+
+HTTP: Final = {"listen": "127.0.0.1:0", "admin_token": _TOKEN}
+"""Of the configuration of such an agent: it has to take barriers."""
 
 
 class Logs:
@@ -15,6 +20,7 @@ class Logs:
     An agent that follows ``*.log``, and what it tells of them.
 
     Args:
+        agent: with `HTTP` and one group ``g`` for one sink ``sink``.
         out: the file that it writes to.
     """
 
@@ -53,9 +59,16 @@ class Logs:
         return [(e["data"]["reason"], e["data"]["lost_bytes"]) for e in self.events("truncated")]
 
     def comes_after(self, message: str) -> None:
-        """Everything that has happened was read: a line that is written now arrives."""
+        """Everything that has happened is read and delivered, and so is a line that is written now."""
         self.append("fence.log", message)
         eventually(lambda: message in self.messages(), what=f"{message} arrives")
+        # A log that had to be looked at once more comes after one that was written later.
+        eventually(lambda: is_over(self.agent, "sink"), within=60, what="nothing more is read or delivered")
+
+
+def is_over(agent: AgentProcess, sink: str) -> bool:
+    """Wait for a while until all that has happened is read from the logs and delivered; whether it is."""
+    return agent.post(f"/-/barrier?group=g&wait_sink={sink}&timeout=10s", _TOKEN)[0] == 200
 
 
 def start(logs: Logs) -> None:

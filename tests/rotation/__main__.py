@@ -56,7 +56,7 @@ def main() -> int:
             _show("inotify-bridge", outcome)
             if peer is not None:
                 its = Outcome(cpu=peer.cpu)
-                audit(plan, peer.messages(), its)
+                audit(outcome.lines, peer.messages(), its)
                 _show("rsyslog", its)
     return int(_failed(plan, outcome))
 

@@ -9,6 +9,9 @@ from typing import Any, Protocol
 
 from tests.sinks.sql_harness import SqlHarness
 
+SINK = "place"
+"""Its name."""
+
 _CHUNK = 100_000
 
 
@@ -40,7 +43,7 @@ class FilePlace:
     @property
     def sink(self) -> dict[str, Any]:
         """See `Place`."""
-        return {"name": "place", "type": "jsonl", "path": str(self._path)}
+        return {"name": SINK, "type": "jsonl", "path": str(self._path)}
 
     def messages(self) -> Iterator[str]:
         """See `Place`; the repeats of an event are one."""
@@ -77,7 +80,7 @@ class TablePlace:
         """See `Place`."""
         columns = {"body": "data.message", "path": "data.log.file.path"}
         where = {"url": self._database.url, "log_table": self._table}
-        return {"name": "place", "type": "sql", **where, "columns": columns}
+        return {"name": SINK, "type": "sql", **where, "columns": columns}
 
     def messages(self) -> Iterator[str]:
         """See `Place`; each row counts."""

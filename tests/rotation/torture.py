@@ -12,13 +12,14 @@ import sys
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.agent.logs import HTTP, is_over
 from tests.agent.process import AgentProcess
-from tests.rotation.places import Place
+from tests.rotation.places import SINK, Place
 from tests.rotation.rsyslog import Rsyslog
 from tests.rotation.usage import cpu_seconds, peak_bytes
 from tests.waiting import eventually
@@ -42,9 +43,10 @@ _LINE = re.compile(r" ?(w\d+) (\d+) x*\n?\Z")
 class Plan:
     """
     Args:
-        lines: of all writers together.
+        lines: of all writers together, at least: they go on until all kills and rotations have happened.
         kills: of the agent.
         rotate_every: seconds.
+        rotations: how many at least.
         rate: lines a second of all writers together.
         down: seconds that the agent stays dead, at the most.
     """
@@ -57,12 +59,14 @@ class Plan:
     rate: float = 20_000.0
     down: float = 1.0
     seed: int = 0
+    rotations: int = 0
 
 
 @dataclass
 class Outcome:
     """
     Args:
+        lines: that each writer wrote.
         missing, doubled, disordered: lines.
         torn: entries that are no line of any writer.
         left: lines that are in some file, compressed or not, and did not arrive.
@@ -77,6 +81,7 @@ class Outcome:
 
     rotations: int = 0
     kills: int = 0
+    lines: dict[str, int] = field(default_factory=dict)
     entries: int = 0
     missing: int = 0
     doubled: int = 0
@@ -115,7 +120,8 @@ def run(plan: Plan, directory: Path, place: Place, peer: Rsyslog | None = None) 
         with _rotating(plan, directory, outcome):
             writers = _writers(plan, logs / "app.log")
             _kill(plan, agent, peer, outcome)
-            assert [writer.wait(_END_SECONDS) for writer in writers] == [0] * len(writers)
+            eventually(lambda: outcome.rotations >= plan.rotations, within=_END_SECONDS, what="the rotations")
+            outcome.lines = {name: _ended(writer) for name, writer in writers.items()}
             outcome.written = time.monotonic() - began
         eventually(lambda: _caught_up(agent), within=_END_SECONDS, what="everything is read and delivered")
         _note_usage(agent, outcome)
@@ -125,7 +131,7 @@ def run(plan: Plan, directory: Path, place: Place, peer: Rsyslog | None = None) 
         peer.settle()
         peer.end(signal.SIGTERM)
     outcome.lost_bytes = place.lost_bytes()
-    arrived = audit(plan, place.messages(), outcome)
+    arrived = audit(outcome.lines, place.messages(), outcome)
     _witness(logs, arrived, outcome)
     return outcome
 
@@ -137,23 +143,32 @@ def _config(logs: Path, place: Place, state: Path) -> dict[str, object]:
                 "name": "g",
                 "paths": [str(logs)],
                 "lines": {"files": ["*.log"], "start_at": "beginning"},
-                "sinks": [place.sink["name"]],
+                "sinks": [SINK],
             }
         ],
         "sinks": [place.sink],
         "state": {"dir": str(state)},
+        "http": HTTP,
     }
 
 
-def _writers(plan: Plan, file: Path) -> list[subprocess.Popen[bytes]]:
+def _writers(plan: Plan, file: Path) -> dict[str, subprocess.Popen[bytes]]:
     count, rate = plan.lines // plan.writers, plan.rate / plan.writers
-    return [
-        subprocess.Popen(
-            [sys.executable, "-m", "tests.rotation.writer", str(file), f"w{number}", str(count), str(rate)],
-            stdin=subprocess.DEVNULL,
+    return {
+        name: subprocess.Popen(
+            [sys.executable, "-m", "tests.rotation.writer", str(file), name, str(count), str(rate)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
         )
-        for number in range(plan.writers)
-    ]
+        for name in (f"w{number}" for number in range(plan.writers))
+    }
+
+
+def _ended(writer: subprocess.Popen[bytes]) -> int:
+    """Let it come to its end; how many lines it wrote."""
+    told, _ = writer.communicate(timeout=_END_SECONDS)
+    assert writer.returncode == 0
+    return int(told)
 
 
 @contextmanager
@@ -170,10 +185,11 @@ def _rotating(plan: Plan, directory: Path, outcome: Outcome) -> Iterator[None]:
 
     def rotate() -> None:
         while not ended.wait(plan.rotate_every):
-            done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+            done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
             if done.returncode:
                 failures.append(done.stderr)
-            outcome.rotations += 1
+            # One that found no log yet, or an empty one, was none.
+            outcome.rotations = sum(1 for _ in (directory / "logs").glob("app.log?*"))
 
     thread = threading.Thread(target=rotate)
     thread.start()
@@ -211,15 +227,10 @@ def _note_usage(agent: AgentProcess, outcome: Outcome) -> None:
 
 
 def _caught_up(agent: AgentProcess) -> bool:
-    return (
-        agent.metric("consistent") == 1
-        and agent.metric("log_lag_bytes") == 0
-        and agent.metric("outbox_events") == 0
-        and agent.metric("kernel_queue_bytes") == 0
-    )
+    return is_over(agent, SINK) and agent.metric("log_lag_bytes") == 0
 
 
-def audit(plan: Plan, messages: Iterable[str], outcome: Outcome) -> dict[str, list[int]]:
+def audit(written: Mapping[str, int], messages: Iterable[str], outcome: Outcome) -> dict[str, list[int]]:
     """Compare what arrived with what was written; the numbers of each writer, in their order."""
     numbers: dict[str, list[int]] = defaultdict(list)
     for message in messages:
@@ -229,8 +240,8 @@ def audit(plan: Plan, messages: Iterable[str], outcome: Outcome) -> dict[str, li
             outcome.torn += 1
         else:
             numbers[found[1]].append(int(found[2]))
-    for name in (f"w{number}" for number in range(plan.writers)):
-        _audit_one(name, numbers[name], plan.lines // plan.writers, outcome)
+    for name, count in written.items():
+        _audit_one(name, numbers[name], count, outcome)
     return numbers
 
 

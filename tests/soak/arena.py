@@ -25,7 +25,7 @@ SINK: Final = "sink"
 _PROJECT: Final = Path(__file__).parents[2]
 _JOURNAL: Final = "24MiB"
 _END_SECONDS: Final = 90.0
-_READY_SECONDS: Final = 10.0
+_READY_SECONDS: Final = 30.0
 
 
 class Violation(Exception):

@@ -124,7 +124,7 @@ class Campaign:
 
     def _all(self, arena: Arena, steps: Callable[[Arena], Iterator[Step]]) -> list[str]:
         try:
-            arena.agent.start()
+            arena.agent.start(ready=False)
             arena.reader.start()
             self._until(arena, lambda: self._caught_up(arena), "the first snapshot is delivered")
             for self._step in steps(arena):

@@ -13,7 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.soak.arena import Arena
 from tests.soak.ground import MANY_WATCHES
@@ -23,8 +23,9 @@ Siege = Callable[[Arena], AbstractContextManager[None]]
 
 _QUEUE_LIMIT: Final = Path("/proc/sys/fs/inotify/max_queued_events")
 _HOUR: Final = 3600
-_FELT_SECONDS: Final = 10.0
-_FULL_SECONDS: Final = 20.0
+_HIT_SECONDS: Final = 10.0
+_FELT_SECONDS: Final = 30.0
+_FULL_SECONDS: Final = 60.0
 _FULL: Final = "disk is full"
 
 
@@ -92,7 +93,7 @@ def overflow(arena: Arena) -> None:
         arena.work.burst(arena.chance.randint(50, 500))
         arena.work.fill(int(_QUEUE_LIMIT.read_text()) + 100)
         arena.work.burst(arena.chance.randint(200, 2000))
-    deadline = time.monotonic() + arena.chance.choice((0.0, _FELT_SECONDS, _FELT_SECONDS))
+    deadline = time.monotonic() + arena.chance.choice((0.0, _HIT_SECONDS, _HIT_SECONDS))
     while time.monotonic() < deadline and arena.overflows() == before:
         arena.pause(0.1, 0.1)
 
@@ -117,7 +118,7 @@ def connection_cut(arena: Arena) -> None:
 def _until_hit(arena: Arena, hit: Callable[[], None], told: str, name: str) -> None:
     """Until it has hit a connection; not where a siege lets none come into being."""
     before = arena.far.proxy.happened[told]
-    deadline = time.monotonic() + _FELT_SECONDS
+    deadline = time.monotonic() + _HIT_SECONDS
     while time.monotonic() < deadline and arena.far.proxy.happened[told] == before:
         hit()
         arena.pause(0.2, 0.2)
@@ -273,28 +274,57 @@ def _journal_is_stuck(arena: Arena, since: int) -> bool:
 @contextlib.contextmanager
 def root_unmounted(arena: Arena) -> Iterator[None]:
     """What was watched is gone; at its place is an empty directory."""
-    arena.expect("root unmounted", lambda: arena.oracle.notices["root_lost"])
+    told = _expected(arena, "root unmounted", "root_lost")
     arena.ground.unmount()
     yield
+    _noticed(arena, told, _root_is_lost)
     arena.ground.mount()
 
 
 @contextlib.contextmanager
 def root_mounted_over(arena: Arena) -> Iterator[None]:
     """Another file system hides what was watched."""
-    arena.expect("root mounted over", lambda: arena.oracle.notices["root_lost"])
+    told = _expected(arena, "root mounted over", "root_lost")
     arena.ground.mount_over()
     yield
+    _noticed(arena, told, _root_is_lost)
     arena.ground.unmount()
 
 
 @contextlib.contextmanager
 def watches_limited(arena: Arena) -> Iterator[None]:
     """There are no more watches to be had; what is new is polled."""
-    arena.expect("watch limit", lambda: arena.oracle.notices["coverage_degraded"])
+    told = _expected(arena, "watch limit", "coverage_degraded")
     arena.ground.limit_watches(arena.chance.choice((3, 20, 60)))
     yield
+    _noticed(arena, told, lambda group: bool(group["uncovered_count"]))
     arena.ground.limit_watches(MANY_WATCHES)
+
+
+def _expected(arena: Arena, fault: str, kind: str) -> Callable[[], bool]:
+    """A fault begins, of which the stream has a notice of this kind; whether it has told it."""
+    before = arena.oracle.notices[kind]
+    arena.expect(fault, lambda: arena.oracle.notices[kind])
+    return lambda: arena.oracle.notices[kind] > before
+
+
+def _noticed(arena: Arena, told: Callable[[], bool], shows: Callable[[dict[str, Any]], bool]) -> None:
+    """
+    Wait until the agent has met what is about to end: a slow one, or one that is just starting, looks later
+    than the blows take. It never does where it began anew meanwhile, and the broker is away.
+    """
+    deadline = time.monotonic() + _FELT_SECONDS
+    while time.monotonic() < deadline and not told():
+        arena.live()
+        group = arena.group()
+        if group is not None and shows(group):
+            return
+        arena.pause(0.1, 0.1)
+
+
+def _root_is_lost(group: dict[str, Any]) -> bool:
+    # Before the first look every root passes for lost.
+    return group["state"] == "running" and any(root["state"] == "lost" for root in group["roots"])
 
 
 BLOWS: Final[dict[str, Blow]] = {

@@ -12,9 +12,10 @@ from tests.soak.broker import Far, KafkaFar, RabbitmqFar
 from tests.soak.campaign import Campaign, Outcome, Step, to_stderr
 
 STEPS = (
-    Step(True, 300, ["refusing"], ["overflow", "killed"]),
+    Step(True, 300, ["refusing"], ["overflow"]),
     Step(False, 600, ["root_unmounted"], ["connection_reset", "restarted"]),
-    Step(True, 300, ["broker_frozen", "watches_limited"], ["killed", "clock_jumped"]),
+    # An agent that is killed may not have heard of an overflow: this one need not be in the stream.
+    Step(True, 300, ["broker_frozen", "watches_limited"], ["overflow", "killed", "clock_jumped"]),
     Step(True, 600, ["root_mounted_over"], []),
     Step(True, 600, ["state_full"], []),
 )
@@ -47,7 +48,7 @@ def _campaign(far: Far, above: Path) -> Outcome:
 
 @pytest.mark.namespaces
 @pytest.mark.rabbitmq
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_campaign_on_rabbitmq(tmp_path: Path) -> None:
     """After every fault the stream becomes what the disk shows: nothing lost, no number twice, no hole."""
     _needs(RabbitmqBroker)
@@ -57,7 +58,7 @@ def test_campaign_on_rabbitmq(tmp_path: Path) -> None:
 
 @pytest.mark.namespaces
 @pytest.mark.kafka
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(1200)
 def test_campaign_on_kafka(tmp_path: Path) -> None:
     """The same on Kafka."""
     _needs(KafkaBroker)
