@@ -11,6 +11,8 @@ from tests.kernel.watching import Ground
 
 CROWDED = ("--names", "6", "--population", "60")
 
+pytestmark = pytest.mark.timeout(600)
+
 
 @pytest.mark.parametrize(("seed", "options"), [(1, ()), (2, CROWDED)])
 def test_storm(ground: Ground, seed: int, options: tuple[str, ...]) -> None:
