@@ -25,6 +25,7 @@ _QUEUE_LIMIT: Final = Path("/proc/sys/fs/inotify/max_queued_events")
 _HOUR: Final = 3600
 _HIT_SECONDS: Final = 10.0
 _FELT_SECONDS: Final = 30.0
+_NOTICED_SECONDS: Final = 120.0
 _FULL_SECONDS: Final = 60.0
 _FULL: Final = "disk is full"
 
@@ -297,7 +298,7 @@ def watches_limited(arena: Arena) -> Iterator[None]:
     told = _expected(arena, "watch limit", "coverage_degraded")
     arena.ground.limit_watches(arena.chance.choice((3, 20, 60)))
     yield
-    _noticed(arena, told, lambda group: bool(group["uncovered_count"]))
+    _noticed(arena, told, lambda group: _is_uncovered(arena, group))
     arena.ground.limit_watches(MANY_WATCHES)
 
 
@@ -313,13 +314,21 @@ def _noticed(arena: Arena, told: Callable[[], bool], shows: Callable[[dict[str, 
     Wait until the agent has met what is about to end: a slow one, or one that is just starting, looks later
     than the blows take. It never does where it began anew meanwhile, and the broker is away.
     """
-    deadline = time.monotonic() + _FELT_SECONDS
-    while time.monotonic() < deadline and not told():
+    deadline = time.monotonic() + _NOTICED_SECONDS
+    while not told():
+        late = time.monotonic() > deadline
         arena.live()
         group = arena.group()
-        if group is not None and shows(group):
+        if late or (group is not None and shows(group)):
             return
         arena.pause(0.1, 0.1)
+
+
+def _is_uncovered(arena: Arena, group: dict[str, Any]) -> bool:
+    if group["uncovered_count"]:
+        return True
+    arena.work.burst(100)  # until there are more directories than watches
+    return False
 
 
 def _root_is_lost(group: dict[str, Any]) -> bool:
