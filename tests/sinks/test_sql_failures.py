@@ -235,16 +235,16 @@ def test_a_deferred_constraint_refuses_its_row(postgres: PostgresqlHarness) -> N
 
 
 @pytest.mark.postgresql
-def test_a_server_that_never_answers(postgres: PostgresqlHarness) -> None:
+def test_a_server_that_never_answers(postgres: PostgresqlHarness, monkeypatch: pytest.MonkeyPatch) -> None:
     """A commit that takes longer than it may is given up, with the option's name."""
     sink = postgres.make()
     sink.connect()
     publish_all(sink, messages(1))
-    sink.close()
-    hasty = postgres.make(commit_timeout="1s")
-    hasty.connect()
+    session = sink._connected()
+    hasty = session._options.model_copy(update={"commit_timeout": 1.0})
+    monkeypatch.setattr(session, "_options", hasty)  # for this commit alone: connecting may take longer
     with postgres.frozen(), pytest.raises(SinkUnavailable, match="no commit within 1 s") as caught:
-        hasty.publish(messages(3, 2))
+        sink.publish(messages(3, 2))
     assert caught.value.reason == "timeout"
     assert "commit_timeout" in caught.value.hint
     sink.connect()
