@@ -6,7 +6,7 @@ import fcntl
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
@@ -21,6 +21,8 @@ settings.load_profile("suite")
 
 _LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
 _QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+_MACHINE = pytest.StashKey[TextIO]()
+"""A test's lock of it."""
 
 AnyBroker = TypeVar("AnyBroker", bound=Broker, covariant=True)
 
@@ -101,38 +103,42 @@ def _shared_brokers_run() -> Iterator[None]:
         broker.start()
 
 
-@pytest.fixture(autouse=True)
-def _machine(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """
-    The lock file of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it is alone.
+    Every test holds the lock of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it
+    is alone. It is had before the test's timeout begins, for another test may take longer than that.
     """
     directory = next(place for place in _LOCK_DIRECTORIES if os.access(place, os.W_OK))
     path = directory / "inotify-bridge-tests.lock"
     # One that another user left can be locked, not written.
     with path.open("a+" if os.access(path, os.W_OK) or not path.exists() else "r") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX if "exclusive" in request.fixturenames else fcntl.LOCK_SH)
-        yield lock
+        alone = "exclusive" in getattr(item, "fixturenames", ())
+        fcntl.flock(lock, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        item.stash[_MACHINE] = lock
+        return (yield)
 
 
 @pytest.fixture
-def exclusive(_machine: TextIO) -> Iterator[Callable[[int], None]]:
+def exclusive(request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
     """
     For tests that depend on ``fs.inotify.max_queued_events``: no other test runs meanwhile.
 
     Gives a function that sets the limit (events; counts for inotify instances made afterwards). The value
     found is put back at the end; by the next holder where this one is killed, from the lock file.
     """
-    if not _machine.writable():
-        _unavailable(f"{_machine.name} is of another user")
-    _machine.seek(0)
-    before = _machine.read() or _QUEUE_LIMIT.read_text()
-    _machine.truncate(0)
-    _machine.write(before)
-    _machine.flush()
+    machine = request.node.stash[_MACHINE]
+    if not machine.writable():
+        _unavailable(f"{machine.name} is of another user")
+    machine.seek(0)
+    before = machine.read() or _QUEUE_LIMIT.read_text()
+    machine.truncate(0)
+    machine.write(before)
+    machine.flush()
     yield _set_queue_limit
     if _QUEUE_LIMIT.read_text() != before:
         _QUEUE_LIMIT.write_text(before)
-    _machine.truncate(0)
+    machine.truncate(0)
 
 
 def pytest_configure() -> None:
