@@ -7,7 +7,7 @@ import fcntl
 import importlib
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any, Protocol, TextIO, TypeVar
 
@@ -24,6 +24,8 @@ settings.load_profile("suite")
 
 _LOCK_DIRECTORIES = (Path("/run/lock"), Path("/tmp"))
 _QUEUE_LIMIT = Path("/proc/sys/fs/inotify/max_queued_events")
+_MACHINE = pytest.StashKey[TextIO]()
+"""A test's lock of it."""
 
 AnyBroker = TypeVar("AnyBroker", bound=Broker, covariant=True)
 
@@ -104,34 +106,29 @@ def _shared_brokers_run() -> Iterator[None]:
         broker.start()
 
 
-@pytest.fixture(autouse=True)
-def _machine(request: pytest.FixtureRequest) -> Iterator[TextIO]:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
     """
-    The lock file of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it is alone.
+    Every test holds the lock of ``fs.inotify.max_queued_events``, which has no namespace: whoever changes it
+    is alone. It is had before the test's timeout begins, for another test may take longer than that.
     """
-    with locked(fcntl.LOCK_EX if "exclusive" in request.fixturenames else fcntl.LOCK_SH) as lock:
-        yield lock
+    with locked(fcntl.LOCK_EX if "exclusive" in getattr(item, "fixturenames", ()) else fcntl.LOCK_SH) as lock:
+        item.stash[_MACHINE] = lock
+        return (yield)
 
 
 @pytest.fixture
-def exclusive(_machine: TextIO) -> Iterator[Callable[[int], None]]:
+def exclusive(request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]:
     """
     For tests that depend on ``fs.inotify.max_queued_events``: no other test runs meanwhile.
 
-    Gives a function that sets the limit (events; counts for inotify instances made afterwards). The value
-    found is put back at the end; by the next holder where this one is killed, from the lock file.
+    Gives a function that sets the limit (events; counts for inotify instances made afterwards).
     """
-    if not _machine.writable():
-        _unavailable(f"{_machine.name} is of another user")
-    _machine.seek(0)
-    before = _machine.read() or _QUEUE_LIMIT.read_text()
-    _machine.truncate(0)
-    _machine.write(before)
-    _machine.flush()
-    yield _set_queue_limit
-    if _QUEUE_LIMIT.read_text() != before:
-        _QUEUE_LIMIT.write_text(before)
-    _machine.truncate(0)
+    machine = request.node.stash[_MACHINE]
+    if not machine.writable():
+        _unavailable(f"{machine.name} is of another user")
+    with limited(machine) as set_limit:
+        yield set_limit
 
 
 def pytest_configure() -> None:
@@ -162,16 +159,34 @@ def locked(how: int) -> Iterator[TextIO]:
     """
     Hold the lock file of the machine, in one of the ways of flock(2).
 
-    The wait for tests of others, however long those are, is no time of the test that waits. Whoever comes
-    later waits at the gate: shared locks that follow each other would keep out the one that is to be alone.
+    Whoever comes later waits at the gate: shared locks that follow each other would keep out the one that is
+    to be alone.
     """
     with _lock_file("tests") as lock:
-        alarm = signal.setitimer(signal.ITIMER_REAL, 0.0)
         with _lock_file("tests-gate") as gate:
             fcntl.flock(gate, how)
             fcntl.flock(lock, how)
-        signal.setitimer(signal.ITIMER_REAL, *alarm)
         yield lock
+
+
+@contextlib.contextmanager
+def limited(machine: TextIO) -> Iterator[Callable[[int], None]]:
+    """
+    A function that sets ``fs.inotify.max_queued_events``. The value found is put back at the end; by the next
+    holder of the lock where this one is killed, from the lock file.
+
+    Args:
+        machine: see `locked`; held by nobody else.
+    """
+    machine.seek(0)
+    before = machine.read() or _QUEUE_LIMIT.read_text()
+    machine.truncate(0)
+    machine.write(before)
+    machine.flush()
+    yield _set_queue_limit
+    if _QUEUE_LIMIT.read_text() != before:
+        _QUEUE_LIMIT.write_text(before)
+    machine.truncate(0)
 
 
 def _lock_file(name: str) -> TextIO:

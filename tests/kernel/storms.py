@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import fcntl
-import inspect
 import os
 import signal
 import subprocess
@@ -23,7 +22,7 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from tests.conftest import exclusive, locked
+from tests.conftest import limited, locked
 from tests.fold import Entry, differences, disk
 from tests.kernel.watching import ALL_KINDS, Ground, Watching
 
@@ -127,8 +126,7 @@ def _queue(events: int) -> Iterator[None]:
     if not events:
         yield
         return
-    alone = contextlib.contextmanager(inspect.unwrap(exclusive))
-    with locked(fcntl.LOCK_EX) as lock, alone(lock) as set_limit:
+    with locked(fcntl.LOCK_EX) as lock, limited(lock) as set_limit:
         set_limit(events)
         yield
 
