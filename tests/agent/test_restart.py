@@ -60,14 +60,17 @@ def test_changes_while_it_was_down(
 
 @pytest.mark.timeout(400)
 def test_killed_under_load(place: Place, trees: Trees, launch: Launch, scratch: Path) -> None:
-    """Killed three times in a storm: one epoch, dense, nothing missing, and the replay is the disk."""
+    """Killed three times in storms: one epoch, dense, nothing missing, and the replay is the disk."""
     agent = launch([place.sink()], state={"dir": os.fspath(scratch / "state")}, **DRAINING).start()
-    with trees.storming("storm", rate=500):
-        for _ in range(3):
-            before = agent.group()["sequence"]
-            eventually(lambda: agent.group()["sequence"] > before + 300, what="some events")  # noqa: B023
+    for life in range(3):
+        before = agent.group()["sequence"]
+        with trees.storming(f"storm-{life}", rate=500):
+            eventually(lambda: agent.group()["sequence"] > before + 300, within=60, what="some events")  # noqa: B023
             agent.kill()
-            agent.start()
+            agent.start(ready=False)
+            started = life + 2
+            eventually(lambda: agent.log.count("stream.started") == started, within=90, what="it is back")  # noqa: B023
+        eventually(lambda: agent.get("/startupz")[0] == 200, within=90, what="/startupz")
     agent.stop()
     arrivals = place.consumed()
     assert len({one.position[0] for one in arrivals.all}) == 1

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 
 from tests.agent.conftest import Launch
@@ -11,8 +13,7 @@ from tests.agent.trees import Trees
 from tests.waiting import eventually
 
 EVENTS = 10_000
-AUDITS = 2
-"""What a storm goes on for."""
+"""What a storm goes on for, and until an audit has begun in it."""
 
 
 @pytest.mark.timeout(400)
@@ -23,14 +24,15 @@ def test_replay_equals_the_disk(place: Place, trees: Trees, launch: Launch) -> N
     with place.consuming() as consuming:
         with trees.storming("after"):
             eventually(lambda: agent.group()["sequence"] > EVENTS, within=120, what="many events", poll=0.1)
-            eventually(
-                lambda: agent.metric("resyncs_total", reason="audit") >= AUDITS, within=60, what="audits"
-            )
+            audits = partial(agent.metric, "resyncs_total", reason="audit")
+            eventually(audits, within=60, what="an audit")
+        begun = audits()
+        eventually(lambda: audits() > begun, within=90, what="the next: the last of the storm has ended")
         agent.stop()
         arrivals = consuming.finished()
     assert len(arrivals.all) > EVENTS
     assert arrivals.repeats == 0
-    arrivals.assert_true(trees.root)
+    arrivals.assert_true(trees.root, digests=2)
 
 
 @pytest.mark.timeout(400)

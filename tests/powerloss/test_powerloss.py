@@ -28,7 +28,7 @@ pytestmark = [pytest.mark.namespaces, pytest.mark.timeout(600)]
 
 CUTS = 20
 FAILURES = 3
-RATE = 400
+RATE = 250
 SOME = 40
 
 
