@@ -21,7 +21,7 @@ from confluent_kafka import Consumer, TopicPartition
 
 STOPPED = b'.stream.stopped.v1"'
 _PREFETCH = 5000
-_QUEUE_SECONDS = 60.0
+_QUEUE_SECONDS = 120.0
 
 
 def of_rabbitmq(url: str, queue: str) -> Iterator[bytes]:

@@ -18,6 +18,7 @@ FILES = 3_000
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.timeout(400)
 def test_unconfirmed_messages_are_sent_again(
     rabbitmq_place: RabbitmqPlace, trees: Trees, launch: Launch
 ) -> None:

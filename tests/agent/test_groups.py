@@ -13,6 +13,8 @@ from tests.agent.process import DRAINING
 from tests.agent.trees import Trees
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(400)
+
 SMALL: dict[str, Any] = {"state": {"max_bytes": "1MiB"}, "capture": {"queue_max_bytes": "64KiB"}, **DRAINING}
 """A journal of some 2,000 events, and about as many waiting before it."""
 
@@ -43,7 +45,6 @@ def test_two_groups_with_two_sinks(
 
 @pytest.mark.rabbitmq
 @pytest.mark.kafka
-@pytest.mark.timeout(400)
 def test_dead_sink_beside_a_healthy_one(
     rabbitmq_place: RabbitmqPlace, kafka_place: KafkaPlace, trees: Trees, launch: Launch
 ) -> None:
@@ -58,7 +59,9 @@ def test_dead_sink_beside_a_healthy_one(
     with kafka_place.consuming() as consuming:
         some = set(trees.files("some", 100))
         eventually(
-            lambda: some <= set(consuming.seen().paths("file.written")), what="the healthy sink gets them"
+            lambda: some <= set(consuming.seen().paths("file.written")),
+            within=90,
+            what="the healthy sink gets them",
         )
         assert agent.group()["state"] == "running"
         trees.files("many", FILES)

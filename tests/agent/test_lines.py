@@ -21,6 +21,8 @@ from tests.waiting import eventually
 
 jsonschema = pytest.importorskip("jsonschema")
 
+pytestmark = pytest.mark.timeout(400)
+
 
 @pytest.mark.usefixtures("re2")
 def test_entries(follow: Callable[..., Logs]) -> None:

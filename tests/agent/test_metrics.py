@@ -16,6 +16,8 @@ from tests.agent.process import DRAINING, AgentProcess
 from tests.agent.trees import Trees
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(400)
+
 FILES = 5_000
 P = "inotify_bridge_"
 

@@ -16,6 +16,8 @@ from tests.agent.process import DRAINING
 from tests.agent.trees import Trees
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(400)
+
 TOKEN = "of the restart"
 
 
@@ -58,7 +60,6 @@ def test_changes_while_it_was_down(
         assert arrivals.repeats == 0
 
 
-@pytest.mark.timeout(400)
 def test_killed_under_load(place: Place, trees: Trees, launch: Launch, scratch: Path) -> None:
     """Killed three times in storms: one epoch, dense, nothing missing, and the replay is the disk."""
     agent = launch([place.sink()], state={"dir": os.fspath(scratch / "state")}, **DRAINING).start()

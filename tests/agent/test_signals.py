@@ -16,6 +16,8 @@ from tests.agent.process import DRAINING, AgentProcess
 from tests.agent.trees import Trees
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(400)
+
 LONG = "30m"
 """A time-out that no wait of a test comes near."""
 

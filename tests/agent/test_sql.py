@@ -45,7 +45,7 @@ def test_rows_of_a_killed_agent(database: SqlHarness, trees: Trees, launch: Laun
     for life in range(kills):
         before = database.count()
         with trees.storming(f"storm-{life}", seed=life, rate=RATE):
-            eventually(lambda: database.count() > before + 100, what="some rows")  # noqa: B023
+            eventually(lambda: database.count() > before + 100, within=60, what="some rows")  # noqa: B023
             agent.kill()
         agent.start()
     agent.stop()

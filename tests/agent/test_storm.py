@@ -12,11 +12,12 @@ from tests.agent.process import DRAINING
 from tests.agent.trees import Trees
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.timeout(400)
+
 EVENTS = 10_000
 """What a storm goes on for, and until an audit has begun in it."""
 
 
-@pytest.mark.timeout(400)
 def test_replay_equals_the_disk(place: Place, trees: Trees, launch: Launch) -> None:
     """Snapshot, storm and audits arrive in order, dense, once; folded they are the disk, by every digest."""
     trees.storm("before", 1_000, seed=7)
@@ -35,7 +36,6 @@ def test_replay_equals_the_disk(place: Place, trees: Trees, launch: Launch) -> N
     arrivals.assert_true(trees.root, digests=2)
 
 
-@pytest.mark.timeout(400)
 def test_outage_in_the_middle(place: Place, trees: Trees, launch: Launch) -> None:
     """A broker that was away in the middle of a storm misses nothing; repeats are go-back-N."""
     agent = launch([place.sink()], **DRAINING).start()
