@@ -213,12 +213,12 @@ class Campaign:
         self._end(begins)
 
     def _live(self) -> int:
-        """Start the agent without a fuse; where its log begins."""
+        """Start the agent without a fuse, and do not wait for it; where its log begins."""
         self._agent.patch = "tests.failpoints.points:prepare"
         self._agent.environment = self._asked_for()
         self._agent.configure(self._config())
         begins = len(self._agent.log)
-        self._agent.start()
+        self._agent.start(ready=False)
         return begins
 
     def _asked_for(self) -> dict[str, str]:
@@ -235,6 +235,7 @@ class Campaign:
         begins = self._live()
         storm.terminate()
         storm.wait()
+        self._wait_for_snapshot(begins)
         # Before the end: what is refused then is parked by the next start only, with all that is behind it.
         eventually(self._delivered, within=ARRIVAL_SECONDS, what="all is delivered", poll=0.1)
         self._end(begins)

@@ -68,7 +68,9 @@ class Running:
     def more(self) -> None:
         """Wait until some more has been published than was, or was recorded at the last cut."""
         epoch, number = max(self.witness.look(), self._recorded)
-        eventually(lambda: self.witness.look() >= (epoch, number + SOME), within=60, what="more is published")
+        eventually(
+            lambda: self.witness.look() >= (epoch, number + SOME), within=120, what="more is published"
+        )
 
     def cut(self) -> Cut:
         """Cut the power of a copy; the agent goes on. The order of the three looks is the test."""
@@ -82,10 +84,10 @@ class Running:
         return Cut(published, left, by_then)
 
     def fail(self) -> None:
-        """Cut the power of the agent and its disk, and start both again."""
+        """Cut the power of the agent and its disk, and start both again; `more` shows that it is back."""
         self._agent.kill()
         self._disk.fail()
-        self._agent.start()
+        self._agent.start(ready=False)
 
     def finish(self) -> Arrivals:
         """End the storm and the agent; everything that came."""
@@ -112,13 +114,10 @@ def running(
     agent = AgentProcess(scratch, config, prefix=disk.mounts.prefix)
     if mutant:
         agent.patch, agent.environment = "tests.failpoints.points:prepare", {points.MUTANT: mutant}
-    with (
-        destination.witnessed() as witness,
-        agent,
-        trees.storming("storm", rate=RATE) as storm,
-    ):
+    with destination.witnessed() as witness, agent:
         agent.start()
-        yield Running(agent, disk, witness, storm)
+        with trees.storming("storm", rate=RATE) as storm:
+            yield Running(agent, disk, witness, storm)
 
 
 @pytest.fixture(params=["jsonl", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
