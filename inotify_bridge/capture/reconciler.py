@@ -186,9 +186,8 @@ class Reconciler:
 
     def settle(self) -> None:
         """
-        Everything whose system call had returned has been fed: end all waiting, as a barrier needs it.
-
-        The doubts are checked by the next `close_batch`; renames without a second half are deletions.
+        Everything whose system call had returned has been fed: end all waiting, as a barrier needs it. Doubts
+        are checked by the next `close_batch`, names without a second half have left, losses are repaired.
         """
         self._settle_soon = True
         if not self.behind:
@@ -198,6 +197,7 @@ class Reconciler:
         self._settle_soon = False
         self._hints.release(float("inf"))
         self._doubts.hasten()
+        self._resyncs.hasten()
 
     def hurry(self) -> None:
         """The end is near: what is spaced out otherwise is done at once. See `settled`."""
@@ -317,6 +317,7 @@ class Reconciler:
             self.behind
             or self._settle_soon
             or self._doubts.hasty
+            or self._resyncs.owing
             or self._links.busy
             or not all(self._scanner.finished(scan) for scan in (self._adoptions, self._rescans))
         )

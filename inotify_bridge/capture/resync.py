@@ -55,7 +55,7 @@ class Resyncs:
         self._queued: Reason | None = None
         self._not_before = 0.0
         self._spacing = _SPACING
-        self._count = 0
+        self._count = self._completed = self._owed = 0
 
     @property
     def idle(self) -> bool:
@@ -69,9 +69,14 @@ class Resyncs:
 
     @property
     def sound(self) -> bool:
-        """What runs or waits, if anything, is not there because of a loss."""
+        """The first is completed, and what runs or waits, if anything, is not there because of a loss."""
         running = self._running.reason if self._running is not None else None
-        return {running, self._queued} <= _NO_LOSS
+        return self._completed > 0 and {running, self._queued} <= _NO_LOSS
+
+    @property
+    def owing(self) -> bool:
+        """A loss from before the last `hasten` is not repaired yet."""
+        return self._completed < self._owed
 
     @property
     def deadline(self) -> float | None:
@@ -89,7 +94,8 @@ class Resyncs:
             path: what the stream says about its scope; None for everything.
         """
         if self._running is not None or self._port.monotonic() < self._not_before:
-            self._queued = reason
+            # What was lost is not forgotten for what is only asked for.
+            self._queued = reason if self._queued in _NO_LOSS else self._queued
             return
         self._begin(reason, tops, path)
 
@@ -111,7 +117,7 @@ class Resyncs:
         running = self._running
         if running is None or not self._scanner.finished(self.scan):
             return
-        self._running = None
+        self._running, self._completed = None, running.number
         self._model.silent = False
         self._model.seen("resync")
         self._model.notice(
@@ -126,6 +132,13 @@ class Resyncs:
             self._audit_at = now + self._audit_interval
         self._space(now)
 
+    def hasten(self) -> None:
+        """What repairs a loss begins without waiting for its turn; see `owing`."""
+        if self._queued not in _NO_LOSS:
+            self._owed, self._not_before = self._count + 1, 0.0
+        elif not self.sound:
+            self._owed = self._count
+
     def hurry(self) -> None:
         """What waits begins at once: there is no time left to space it."""
         self._not_before = 0.0
@@ -135,7 +148,7 @@ class Resyncs:
         if self._queued is None:
             self._spacing = _SPACING
             return
-        self._not_before = now + self._spacing
+        self._not_before = now if self.owing else now + self._spacing
         self._spacing = min(self._spacing * 2, _SPACING_AT_MOST)
 
     def tick(self, now: float, roots: Sequence[Root]) -> None:

@@ -285,6 +285,15 @@ def _barrier_while_listing(patch: Patch) -> None:
         return False
 
 
+def _barrier_while_repairing(patch: Patch) -> None:
+    """A barrier passes although the resync that finds what an overflow lost is still to come."""
+    from inotify_bridge.capture.resync import Resyncs
+
+    @patch.instead_of(Resyncs, "hasten")
+    def hasten(original: Any, self: Any) -> None:
+        """It has time."""
+
+
 def _emptied_root_waited_for(patch: Patch) -> None:
     """A root that was emptied while the agent was down counts as not mounted yet, for ever."""
     from inotify_bridge.capture.roots import Roots
@@ -415,6 +424,12 @@ MUTANTS = (
         "R20",
         _barrier_while_listing,
         "tests/promises/test_barriers.py::test_a_moved_in_directory_stands_before_it_to_its_last_file",
+    ),
+    Mutant(
+        "barrier while repairing",
+        "R20",
+        _barrier_while_repairing,
+        "tests/promises/test_barriers.py::test_what_an_overflow_lost_stands_before_it",
     ),
     Mutant(
         "barrier without the kernel's queue",

@@ -123,3 +123,22 @@ def test_a_moved_in_directory_stands_before_it_to_its_last_file(trees: Trees) ->
     created = [one.position for one in arrivals.fresh if one.kind == "file.created"]
     assert len(created) == MANY_FILES
     assert max(created) <= barrier
+
+
+def test_what_an_overflow_lost_stands_before_it(trees: Trees) -> None:
+    """After an overflow it waits for the resync that finds what was lost."""
+    files = int(Path("/proc/sys/fs/inotify/max_queued_events").read_text())  # three records each
+    with Embedded(trees, capture={"queue_max_bytes": "64KiB"}) as embedded:
+        embedded.group.barrier(60.0)
+        with ThreadPoolExecutor(1) as asking:
+            inbox = embedded.group.recorder._inbox
+            go_on = _hold(inbox)
+            names = trees.files("file", files)
+            asked = asking.submit(embedded.group.barrier, 120.0)
+            go_on.set()
+            barrier = asked.result(150.0)
+        arrivals = embedded.settled()
+        assert embedded.metric("kernel_queue_overflows_total") >= 1
+    created = {one.path: one.position for one in arrivals.fresh if one.kind == "file.created"}
+    assert created.keys() == set(names)
+    assert max(created.values()) <= barrier

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from inotify_bridge.capture.change import Notice
 from inotify_bridge.capture.reconciler import Options
 from tests.simulation.watched import Watched
 
@@ -103,3 +104,29 @@ def test_a_watch_is_not_taken_for_that_of_another_directory() -> None:
     for _ in watched.batches():
         pass
     assert set(watched.fold.entries()) == {b"a", b"a/new"}
+
+
+def test_a_loss_is_repaired_for_a_barrier() -> None:
+    """
+    An overflow during a resync, after which another resync is asked for: what it lost is repaired by one more,
+    at once and not after a pause where a barrier waits for it, and until then nothing is called consistent.
+    """
+    watched = Watched()
+    watched.chain(b"d", 100)
+    watched.start()
+    watched.reconciler.resync("requested")
+    watched.inotify.queue_max = 1
+    for name in (b"a", b"b"):
+        watched.tree.mkdir(b"r/" + name, 0o755)
+    watched.reconciler.feed(watched.inotify.read(1 << 20), watched.port.monotonic(), watched.tree.now)
+    watched.reconciler.resync("requested")
+    watched.reconciler.settle()
+    reasons = []
+    while watched.reconciler.adopting:
+        assert not watched.reconciler.consistent
+        told = [item for item in watched.close().items if isinstance(item, Notice)]
+        reasons += [notice.data["reason"] for notice in told if notice.kind == "resync_completed"]
+        watched.reconciler.tick()
+    assert reasons == ["requested", "overflow"]
+    assert set(watched.fold.entries()) >= {b"a", b"b"}
+    assert watched.reconciler.consistent
