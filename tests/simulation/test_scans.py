@@ -108,8 +108,8 @@ def test_a_watch_is_not_taken_for_that_of_another_directory() -> None:
 
 def test_a_loss_is_repaired_for_a_barrier() -> None:
     """
-    An overflow during a resync, and another resync is asked for: what it lost is repaired by one more, at once
-    and not after a pause where a barrier waits for it, and until then nothing is called consistent.
+    An overflow during a resync, and another resync is asked for: what it lost is repaired by one more, and at
+    once where a barrier waits for it; until then nothing is called consistent.
     """
     watched = Watched()
     watched.chain(b"d", 100)
