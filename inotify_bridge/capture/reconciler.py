@@ -42,8 +42,6 @@ from inotify_bridge.capture.tree import Root as TreeRoot
 
 __all__ = ["Batch", "Options", "Reason", "Reconciler", "Root"]
 
-_SLICE_SECONDS = 0.05
-_SLICE_STEPS = 1_000
 _ROUNDS = 4
 
 
@@ -453,15 +451,9 @@ class Reconciler:
 
     def _scan(self) -> None:
         """A slice of every scan: what was adopted first, for its changes are the newest."""
-        stop_at = self._port.monotonic() + _SLICE_SECONDS
-        steps = iter(range(_SLICE_STEPS))
-
-        def enough() -> bool:
-            return self._model.room <= 0 or next(steps, None) is None or self._port.monotonic() >= stop_at
-
         for scan in self._scans:
             self._rescan_moved()
-            self._scanner.run(scan, enough)
+            self._scanner.run(scan)
             self._enqueue_adopted()
             if scan.later and self._again_at is None:
                 self._again_at = self._port.monotonic() + QUIET

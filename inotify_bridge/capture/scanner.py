@@ -10,7 +10,7 @@ matter what happens around it: whatever changes later brings a record of its own
 from __future__ import annotations
 
 import errno
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 
 from inotify_bridge.capture.change import Origin
@@ -22,6 +22,8 @@ from inotify_bridge.capture.port import FileSystem, Handle
 from inotify_bridge.capture.tree import Directory, Root
 
 _NAMES_AT_ONCE = 500
+_SLICE_SECONDS = 0.05
+_SLICE_STEPS = 1_000
 _TRIES = 20
 
 
@@ -94,9 +96,16 @@ class Scanner:
         if running is not None:
             running.close()  # type: ignore[attr-defined]
 
-    def run(self, scan: Scan, until: Callable[[], bool]) -> None:
-        """Go on with a scan until it is finished or `until` says that the slice is long enough."""
-        while not until():
+    def run(self, scan: Scan) -> None:
+        """
+        Go on with a scan until it is finished, or has had its slice, or the batch is full.
+
+        Each has a slice of its own: what comes before it may have enough for all the time that there is.
+        """
+        stop_at = self._port.monotonic() + _SLICE_SECONDS
+        for _ in range(_SLICE_STEPS):
+            if self._model.room <= 0 or self._port.monotonic() >= stop_at:
+                return
             step = self._running.get(scan)
             if step is None:
                 if not scan.waiting:

@@ -130,3 +130,20 @@ def test_a_loss_is_repaired_for_a_barrier() -> None:
     assert reasons == ["requested", "overflow"]
     assert set(watched.fold.entries()) >= {b"a", b"b"}
     assert watched.reconciler.consistent
+
+
+def test_what_came_in_does_not_keep_a_comparison_waiting() -> None:
+    """More directories to adopt than a slice can list: a resync that runs goes on in the same batch."""
+    watched = Watched()
+    watched.start()
+    watched.tree.mkdir(b"o/d", 0o755)
+    for number in range(3_000):
+        watched.tree.mkdir(b"o/d/%d" % number, 0o755)
+    watched.tree.rename(b"o/d", b"r/d")
+    watched.reconciler.feed(watched.inotify.read(1 << 20), watched.port.monotonic(), watched.tree.now)
+    watched.close()
+    assert watched.reconciler.adopting
+    watched.reconciler.resync("requested")
+    watched.close()
+    assert watched.reconciler.adopting
+    assert watched.reconciler._resyncs.scan.entries > 0
