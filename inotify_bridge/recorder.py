@@ -40,6 +40,9 @@ BATCH_BYTES = 1 << 18
 _COUNT = 0.1
 """Seconds between updates of the figures: they cost as much as a few events."""
 
+_LATE = 0.005
+"""Seconds to wait for records that explain what is overdue, and that the notifier is about to read."""
+
 _BLOCKED = 0.5
 _TICK = 1.0
 _RETRY = 1.0
@@ -94,6 +97,7 @@ class Recorder:
         self._finish_by: float | None = None
         self._say_stopped = True
         self._missing = False
+        self._late = False
         self._compared = False
         self._barriers: list[Barrier] = []
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
@@ -231,8 +235,8 @@ class Recorder:
         if not room or self._missing:
             return
         # Asked in this order: records go from the kernel's queue through the notifier into the inbox.
-        late = self._reconciler.doubtful and not self._caught_up()
-        backlog = late or self._inbox.waiting()
+        self._late = self._reconciler.doubtful and not self._caught_up()
+        backlog = self._late or self._inbox.waiting()
         if not backlog or self.turned_at >= self._tick_at:
             # What is due comes at least every second, also under a load that never ends.
             self._tick_at = self.turned_at + _TICK
@@ -256,7 +260,7 @@ class Recorder:
         for moment in (logs, self._reconciler.deadline, self._beat_at, self._finish_by and now + 0.01):
             if moment is not None:
                 due.append(moment)
-        return max(0.0, min(due) - now)
+        return max(_LATE if self._late else 0.0, min(due) - now)
 
     def _take(self, entries: list[Entry]) -> None:
         for entry in entries:

@@ -324,7 +324,7 @@ def test_names_of_every_byte(ground: Ground, lagging: bool) -> None:
 
 
 def test_a_second_half_that_waits_in_the_kernel(ground: Ground, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A rename whose second half nobody has read yet, however long the first is known, is a move."""
+    """A rename whose second half nobody has read yet is a move, and the recorder rests till it is read."""
     old, new = "o" * 255, "n" * 255
     _write(ground.watched / old)
     between, go_on = threading.Event(), threading.Event()
@@ -341,6 +341,7 @@ def test_a_second_half_that_waits_in_the_kernel(ground: Ground, monkeypatch: pyt
         assert between.wait(60.0)
         recorder, long_ago = agent.group.recorder, time.monotonic() + 4 * WAIT
         eventually(lambda: recorder.turned_at > long_ago, what="a turn in which it would be given up")
+        assert recorder._timeout() > 0.0
         told = agent.seen().after("resync_completed").told()
         go_on.set()
         stream = agent.settle()
