@@ -128,3 +128,4 @@ def test_a_stop_during_a_reload(trees: Trees, monkeypatch: pytest.MonkeyPatch) -
         embedded.agent.hurry()
         reload.join(60.0)
         assert not reload.is_alive()
+        embedded.broker.start()  # the end delivers
