@@ -130,7 +130,9 @@ def test_parked_drop_keeps_the_place(trees: Trees, tmp_path: Path) -> None:
     A dropped message is counted and forgotten; sent again, its place still holds what stood there, not it.
     """
     state = {"dir": os.fspath(tmp_path / "state"), "retain": "1h"}
+    trees.write("refused")  # of that size already: without what is dropped a replica still has it
     with Embedded(trees, state=state) as embedded:
+        embedded.settled()
         embedded.broker.reject(about_path("refused"))
         trees.write("refused", "taken")
         embedded.settled()
