@@ -98,7 +98,6 @@ class Recorder:
         self._say_stopped = True
         self._missing = False
         self._late = False
-        self._compared = False
         self._barriers: list[Barrier] = []
         self._beat_at = time.monotonic() + stream.heartbeat if stream.heartbeat else None
         self._count_at = 0.0
@@ -381,7 +380,6 @@ class Recorder:
             data = notice.data
             seconds, entries = float(data["duration_seconds"]), int(data["entries"])
             self.last_resync = (str(data["reason"]), time.time(), entries, seconds)
-            self._compared = True
             if self.logs is not None:
                 self.logs.compared()
             self._say_started()
@@ -391,7 +389,7 @@ class Recorder:
         After a commit. Where logs are followed, what they were has to be in it as well: a life that ends
         before would leave it to the next to find out, which takes what came meanwhile for old.
         """
-        if self._compared and (self.logs is None or self.logs.begun):
+        if self.last_resync is not None and (self.logs is None or self.logs.begun):
             self.snapshot_done.set()
 
     def _count(self) -> None:

@@ -18,7 +18,7 @@ from inotify_bridge.config.model import Config, WatchGroup
 from inotify_bridge.events.event import KINDS
 from tests.cli.running import Running
 from tests.documents import Block, Command, blocks, commands, environment, matches, shell
-from tests.waiting import sleeps
+from tests.processes import sleeps
 
 ROOT = Path(__file__).parents[1]
 TEXT = (ROOT / "docs" / "pyinotify.md").read_text()

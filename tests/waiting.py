@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import TypeVar
 
 T = TypeVar("T")
@@ -39,13 +38,3 @@ def eventually(
                 f"not within {within:g} s: {what or 'the condition'} (last value: {value!r})"
             )
         time.sleep(poll)
-
-
-def sleeps(pid: int) -> bool:
-    """Whether all threads of a process wait for something: none is on its way to where it will wait."""
-    # What ends while it is looked at does not sleep.
-    try:
-        threads = [path.read_text() for path in Path(f"/proc/{pid}/task").glob("*/stat")]
-    except OSError:
-        return False
-    return all(thread.rpartition(")")[2].split()[0] == "S" for thread in threads)

@@ -261,6 +261,7 @@ class Search:
         """
         chain = self._register.chains.get(log, [])
         known = [*others, *(generation.fd for generation in chain if generation.fd >= 0)]
+        room = OPEN_OF_ONE - self._open_of(log)
         for name, seen in sorted(self._unknown(place, since, known), key=lambda one: one[1].st_mtime_ns):
             fd = open_file(place[0], name, seen)
             if fd is None:
@@ -269,8 +270,9 @@ class Search:
             generation = self._register.new(log, path, (seen.st_dev, seen.st_ino))
             generation.open(fd, time.monotonic())
             self._register.join(generation, chain.index(before) if before in chain else None)
-            if self._open_of(log) > OPEN_OF_ONE:
+            if room <= 0:
                 generation.close()  # its turn comes, see `_find_missing`
+            room -= 1
         self._count_compressed(log, place, since)
 
     def _unknown(

@@ -286,14 +286,13 @@ class Relay:
         self._sink.connect()
         self._observer.connects()
         self._observer.connected(True)
-        # In one picture: a sink that is connected has no trouble with connecting.
-        healed = self._trouble.connecting or not self._was_connected
-        error = {"error": "", "error_since": None} if healed else {}
-        self._set(connected=True, asked_at=None, since=time.time(), **error)
-        if healed:
-            self._trouble.over()
+        connected = {"connected": True, "asked_at": None, "since": time.time()}
+        if self._trouble.connecting or not self._was_connected:
+            self._clear(**connected)  # in one picture: what is connected has no trouble with connecting
             _log.info("sink connected", extra=self._fields)
             self._pause = self._limits.first_pause
+        else:
+            self._set(**connected)
         self._was_connected = True
 
     def _disconnect(self) -> None:
@@ -435,9 +434,9 @@ class Relay:
         self._trouble.met(reason, detail, connecting, what)
         self._set(error=detail or reason, error_since=self._trouble.since)
 
-    def _clear(self) -> None:
+    def _clear(self, **changes: Any) -> None:
         self._trouble.over()
-        self._set(error="", error_since=None)
+        self._set(error="", error_since=None, **changes)
 
     def _back_off(self) -> None:
         """Wait before the next attempt. `stop` cuts the wait short, once; `abort` always does."""

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from tests.brokers.errors import BrokerError
+from tests.processes import stopped
 from tests.waiting import eventually
 
 
@@ -92,7 +93,7 @@ class Server:
         """SIGSTOP. Returns when every thread has stopped: after the signal alone one may still answer."""
         pid = self.pid
         self.signal(signal.SIGSTOP)
-        eventually(lambda: _stopped(pid), within=30, what=f"every thread of {self.name} has stopped")
+        eventually(lambda: stopped(pid), within=30, what=f"every thread of {self.name} has stopped")
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal, if the process is still there."""
@@ -115,15 +116,6 @@ class Server:
         except (FileNotFoundError, ValueError):
             return None
         return int(pid) if _start_time(int(pid)) == start_time else None
-
-
-def _stopped(pid: int) -> bool:
-    """Whether all threads of a process are stopped by a signal (state T; proc(5), field 3 of stat)."""
-    try:
-        stats = [(task / "stat").read_text() for task in Path(f"/proc/{pid}/task").iterdir()]
-    except (FileNotFoundError, ProcessLookupError):
-        return False  # a thread ended in between
-    return all(stat.rpartition(")")[2].split()[0] == "T" for stat in stats)
 
 
 def _start_time(pid: int) -> str:

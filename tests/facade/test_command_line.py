@@ -16,7 +16,8 @@ import pytest
 
 from inotify_bridge import pyinotify
 from tests.facade.recording import ROOT, python
-from tests.waiting import eventually, sleeps
+from tests.processes import sleeps
+from tests.waiting import eventually
 
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONIOENCODING": "utf-8:strict"}
 MODULE = ("-m", "inotify_bridge.pyinotify")

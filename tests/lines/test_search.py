@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import json
 import os
@@ -16,6 +15,7 @@ from inotify_bridge.lines.register import Register
 from inotify_bridge.lines.report import Report
 from inotify_bridge.lines.search import Search
 from inotify_bridge.lines.splitter import Splitter
+from tests.processes import open_files
 
 UNREADABLE = b"mem"
 """In /proc/self: a regular file of which nothing stands at the front, so that read(2) gives EIO there."""
@@ -65,13 +65,4 @@ def test_what_cannot_be_read_is_closed(directory: int) -> None:
     for _ in range(3):
         with pytest.raises(OSError, match=os.strerror(errno.EIO)):
             search.recall(generation)
-    assert not _opened(b"/proc/%d/%b" % (os.getpid(), UNREADABLE))
-
-
-def _opened(path: bytes) -> list[bytes]:
-    """Our descriptors of this file; others come and go as they like."""
-    found = []
-    for descriptor in os.listdir(b"/proc/self/fd"):
-        with contextlib.suppress(FileNotFoundError):
-            found.append(os.readlink(b"/proc/self/fd/" + descriptor))
-    return [one for one in found if one == path]
+    assert f"/proc/{os.getpid()}/{os.fsdecode(UNREADABLE)}" not in set(open_files())

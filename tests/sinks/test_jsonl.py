@@ -18,6 +18,7 @@ from pydantic import ValidationError
 from inotify_bridge.errors import SinkMisconfigured, SinkUnavailable
 from inotify_bridge.sinks.base import Newest
 from inotify_bridge.sinks.jsonl import JsonlSink
+from tests.processes import open_files
 from tests.sinks.conformance import Sender, SinkConformance, publish_all
 from tests.sinks.harness import SinkHarness
 from tests.sinks.messages import EPOCH, Received, messages, received
@@ -240,13 +241,7 @@ def test_the_file_is_closed_with_its_last_sink(harness: JsonlHarness) -> None:
     publish_all(sinks[1], messages(1))
     for sink in sinks:
         sink.close()
-    assert str(harness.path) not in set(_open_files())
-
-
-def _open_files() -> Iterator[str]:
-    for name in os.listdir("/proc/self/fd"):
-        with contextlib.suppress(OSError):  # closed meanwhile, by another thread
-            yield os.readlink(f"/proc/self/fd/{name}")
+    assert str(harness.path) not in set(open_files())
 
 
 def test_another_process_has_the_file(harness: JsonlHarness) -> None:

@@ -22,7 +22,7 @@ from typing import Any
 
 import pyinotify
 
-from tests.waiting import sleeps
+from tests.processes import sleeps
 
 SECONDS = 120.0
 _TIDY = (
