@@ -131,6 +131,17 @@ def exclusive(request: pytest.FixtureRequest) -> Iterator[Callable[[int], None]]
         yield set_limit
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """
+    Hypothesis takes the exception of a test's timeout for what the example does, and does the example again,
+    then without a timeout: one that never ends has to end the job (pytest-timeout, "thread method").
+    """
+    if hasattr(getattr(item, "function", None), "hypothesis"):
+        timeout = item.get_closest_marker("timeout")
+        seconds = timeout.args if timeout is not None else ()
+        item.add_marker(pytest.mark.timeout(*seconds, method="thread"))
+
+
 def pytest_configure() -> None:
     """SIGTERM ends the run as Ctrl-C does: the fixtures still end what they started."""
     signal.signal(signal.SIGTERM, signal.default_int_handler)

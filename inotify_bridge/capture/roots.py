@@ -122,7 +122,9 @@ class Roots:
 
     def _unwatched(self, root: Root, handle: Handle, code: int) -> None:
         """The root is there and cannot be watched: it is polled."""
-        if not root.lost and (root.device, root.inode) != handle.identity:
+        # A number proves nothing: the file system may give that of a removed directory to the next one.
+        seen = root.wd is not None or root in self._coverage
+        if not root.lost and not (seen and (root.device, root.inode) == handle.identity):
             self._lose(root, errno.ESTALE)
         if root.lost and self._acceptable(root, handle):
             self._take(root, handle)

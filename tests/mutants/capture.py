@@ -303,6 +303,16 @@ def _emptied_root_waited_for(patch: Patch) -> None:
         return False
 
 
+def _root_known_by_number(patch: Patch) -> None:
+    """A root whose watch has ended counts as covered where a directory with its inode's number stands."""
+    from inotify_bridge.capture.roots import Roots
+
+    @patch.instead_of(Roots, "_unwatched")
+    def unwatched(original: Any, self: Any, root: Any, handle: Any, code: int) -> None:
+        if root.lost or (root.device, root.inode) != handle.identity:
+            original(self, root, handle, code)
+
+
 def _attributes_of_one_name(patch: Patch) -> None:
     """Times set through one name of a file are told for none of its names."""
     from inotify_bridge.capture import judge
@@ -376,6 +386,12 @@ MUTANTS = (
         "tests/state/test_roots.py::test_a_directory_replaced_while_it_was_down",
     ),
     Mutant("limits not told", "R11", _limits_not_told, "tests/kernel/test_limits.py::test_no_watch_left"),
+    Mutant(
+        "root known by its number",
+        "R11",
+        _root_known_by_number,
+        "tests/simulation/test_scans.py::test_a_root_made_again_beyond_the_limit_of_watches_is_polled",
+    ),
     Mutant("lost root as deletions", "R12", _lost_root_deleted, f"{_ROOTS}::test_root_renamed_away"),
     Mutant(
         "empty root taken",

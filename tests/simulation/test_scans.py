@@ -147,3 +147,30 @@ def test_what_came_in_does_not_keep_a_comparison_waiting() -> None:
     watched.close()
     assert watched.reconciler.adopting
     assert watched.reconciler._resyncs.scan.entries > 0
+
+
+def test_a_root_made_again_beyond_the_limit_of_watches_is_polled() -> None:
+    """
+    A root is removed and made again with the same inode's number, and there is no watch left for it: it is
+    polled, and what is made there is told.
+    """
+    watched = Watched(Options(poll_interval=1.0), watches=1)
+    watched.start()
+    inode = watched.tree.find(b"r").inode.number
+    watched.tree.rmdir(b"r")
+    watched.inotify.limit = 0
+    watched.tree.mkdir(b"r", 0o755)
+    watched.tree.find(b"r").inode.number = inode  # as ext4 gives it again
+    for _ in range(2):
+        watched.tree.now += 3_000_000_000
+        watched.reconciler.tick()
+        for _ in watched.batches():
+            pass
+    assert watched.reconciler.uncovered_count == 1
+    watched.tree.mkdir(b"r/new", 0o755)
+    for _ in range(2):
+        watched.tree.now += 3_000_000_000
+        watched.reconciler.tick()
+        for _ in watched.batches():
+            pass
+    assert set(watched.fold.entries()) == {b"new"}
