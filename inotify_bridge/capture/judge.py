@@ -173,8 +173,9 @@ class Judge:
             # Attributes may be times alone, of which nothing else can tell.
             times = kind == "attributes_changed" or bool(kind and before and set_by_hand(before, seen))
             self.compare(node, name, kid, seen, row, audit=False, times=times)
-        elif seen.links > 1:
-            self._linked(node, name, seen, kind)
+        # Also where this name shows nothing new: it may have been listed after the change, the others before.
+        if kind is not None and seen.links > 1:
+            self._linked(node, name, seen, None if kind == "attributes_changed" else kind)
 
     # -- the check
 

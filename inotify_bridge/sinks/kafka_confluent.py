@@ -215,14 +215,7 @@ class ConfluentClient(Session):
 
     def _check_topic(self) -> int:
         self._errors.clear()
-        try:
-            admin = AdminClient(self._connection_settings(), logger=_SILENT)
-        except KafkaException as error:
-            raise self._unusable(error) from None
-        topic, code = self._describe(admin)
-        if code == UNKNOWN_TOPIC and self._options.create_topic:
-            self._create_topic(admin)
-            topic, code = self._await_topic(admin)
+        topic, code = self._found_topic()
         if code or topic is None:
             raise broker_error(code or UNKNOWN_TOPIC, "", self._topic)
         rights = topic.authorized_operations
@@ -233,6 +226,20 @@ class ConfluentClient(Session):
             raise broker_error(LEADER_NOT_AVAILABLE, "", self._topic)
         self._ports |= {leader.port for leader in leaders}
         return len(leaders)
+
+    def _found_topic(self) -> tuple[Any, int]:
+        """The topic's description, or the broker's error code; made before where the options say so."""
+        try:
+            client = AdminClient(self._connection_settings(), logger=_SILENT)
+        except KafkaException as error:
+            raise self._unusable(error) from None
+        # Ended here, with all its threads: an exception keeps it alive, until whatever thread collects that.
+        with client as admin:
+            topic, code = self._describe(admin)
+            if code == UNKNOWN_TOPIC and self._options.create_topic:
+                self._create_topic(admin)
+                topic, code = self._await_topic(admin)
+        return topic, code
 
     def _describe(self, admin: AdminClient) -> tuple[Any, int]:
         """The topic's description, or the broker's error code. Unlike other requests, this makes no topic."""

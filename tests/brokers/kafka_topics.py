@@ -21,79 +21,92 @@ _LATEST: Any = _parts["OffsetSpec"].latest()
 
 class KafkaTopics:
     """
-    Topics by name.
+    Topics by name. Each call has a client of its own, which ends with it and with the futures that it gave.
 
     Args:
         address: ``host:port`` of a listener that is open to everybody.
     """
 
     def __init__(self, address: str) -> None:
-        # Kept: a client that is let go never ends the futures that it gave.
-        self._admin = _parts["AdminClient"]({"bootstrap.servers": address, "log_level": 0})
+        self._settings = {"bootstrap.servers": address, "log_level": 0}
 
     def names(self) -> set[str]:
         """Those that there are."""
-        return set(self._metadata().topics)
+        with _parts["AdminClient"](self._settings) as admin:
+            return _names(admin)
 
     def create(
         self, name: str, partitions: int = 1, config: Mapping[str, str] | None = None, replicas: int = 1
     ) -> None:
         """Make one; returns when every partition can be written. One that is there is left as it is."""
         topic = _parts["NewTopic"](name, partitions, replicas, config=dict(config or {}))
+        with _parts["AdminClient"](self._settings) as admin:
 
-        def made() -> bool:
-            return name in self.names() or _done(
-                self._admin.create_topics([topic], request_timeout=_ATTEMPT_SECONDS)
-            )
+            def made() -> bool:
+                return name in _names(admin) or _done(
+                    admin.create_topics([topic], request_timeout=_ATTEMPT_SECONDS)
+                )
 
-        eventually(made, within=_PATIENCE_SECONDS, what=f"topic {name} is made", poll=0.1)
-        self.await_leaders(name)
+            eventually(made, within=_PATIENCE_SECONDS, what=f"topic {name} is made", poll=0.1)
+            _await_leaders(admin, name)
 
     def delete(self, name: str) -> None:
         """Delete one, if it is there; returns when the broker has forgotten it."""
+        with _parts["AdminClient"](self._settings) as admin:
 
-        def gone() -> bool:
-            if name in self.names():
-                _done(self._admin.delete_topics([name], request_timeout=_ATTEMPT_SECONDS))
-            return name not in self.names()
+            def gone() -> bool:
+                if name in _names(admin):
+                    _done(admin.delete_topics([name], request_timeout=_ATTEMPT_SECONDS))
+                return name not in _names(admin)
 
-        eventually(gone, within=_PATIENCE_SECONDS, what=f"topic {name} is deleted", poll=0.05)
+            eventually(gone, within=_PATIENCE_SECONDS, what=f"topic {name} is deleted", poll=0.05)
 
-    def await_leaders(self, name: str | None = None) -> None:
-        """
-        Wait until every partition of a topic, or of all, is led by a broker that knows of it.
+    def await_leaders(self) -> None:
+        """Wait until every partition of all topics is led by a broker that knows of it."""
+        with _parts["AdminClient"](self._settings) as admin:
+            _await_leaders(admin, None)
 
-        A leader is known to all a little before it knows of it itself: a question about offsets tells.
-        """
-        eventually(
-            lambda: self._is_led(name),
-            within=_PATIENCE_SECONDS,
-            what=f"leaders of {name or 'all topics'}",
-            poll=0.05,
-        )
 
-    def _is_led(self, name: str | None) -> bool:
-        topics = self._metadata().topics
-        if name is not None and name not in topics:
-            return False
-        wanted = [
-            TopicPartition(topic, partition)
-            for topic in ([name] if name is not None else topics)
-            for partition in topics[topic].partitions
-        ]
-        if not wanted:
-            return name is None
-        asked = dict.fromkeys(wanted, _LATEST)
-        return _done(self._admin.list_offsets(asked, request_timeout=_ATTEMPT_SECONDS))
+def _await_leaders(admin: Any, name: str | None) -> None:
+    """
+    Wait for the leaders of a topic, or of all.
 
-    def _metadata(self) -> Any:
-        def ask() -> Any:
-            try:
-                return self._admin.list_topics(timeout=_ATTEMPT_SECONDS)
-            except KafkaException:
-                return None
+    A leader is known to all a little before it knows of it itself: a question about offsets tells.
+    """
+    eventually(
+        lambda: _is_led(admin, name),
+        within=_PATIENCE_SECONDS,
+        what=f"leaders of {name or 'all topics'}",
+        poll=0.05,
+    )
 
-        return eventually(ask, within=_PATIENCE_SECONDS, what="Kafka's metadata", poll=0.1)
+
+def _is_led(admin: Any, name: str | None) -> bool:
+    topics = _metadata(admin).topics
+    if name is not None and name not in topics:
+        return False
+    wanted = [
+        TopicPartition(topic, partition)
+        for topic in ([name] if name is not None else topics)
+        for partition in topics[topic].partitions
+    ]
+    if not wanted:
+        return name is None
+    return _done(admin.list_offsets(dict.fromkeys(wanted, _LATEST), request_timeout=_ATTEMPT_SECONDS))
+
+
+def _names(admin: Any) -> set[str]:
+    return set(_metadata(admin).topics)
+
+
+def _metadata(admin: Any) -> Any:
+    def ask() -> Any:
+        try:
+            return admin.list_topics(timeout=_ATTEMPT_SECONDS)
+        except KafkaException:
+            return None
+
+    return eventually(ask, within=_PATIENCE_SECONDS, what="Kafka's metadata", poll=0.1)
 
 
 def _done(futures: Mapping[Any, Any]) -> bool:

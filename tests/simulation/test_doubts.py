@@ -8,9 +8,12 @@ from typing import Any
 
 import pytest
 
-from inotify_bridge.capture.change import Change, Notice
+from inotify_bridge.capture.change import Change, Notice, Stat
 from inotify_bridge.capture.constants import IN_DELETE, IN_Q_OVERFLOW
+from inotify_bridge.capture.port import Handle
+from inotify_bridge.capture.reconciler import Options
 from tests.simulation.kernel import pack, unpack
+from tests.simulation.schedule import KINDS
 from tests.simulation.watched import Watched
 
 
@@ -214,3 +217,40 @@ def _write(watched: Watched, path: bytes, flags: int) -> None:
     watched.tree.open(3, path, flags)
     watched.tree.write(3, 5 if flags == os.O_TRUNC else 3)
     watched.tree.close(3)
+
+
+def test_a_change_that_one_name_does_not_show_is_looked_for_under_the_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """
+    A file of two names was changed after one of them was looked at, and before the other: its record, whose
+    directory is elsewhere when it comes, still has the first looked at again.
+    """
+    watched = Watched(Options(kinds=KINDS | {"modified"}))
+    for path in (b"r/c", b"r/c/b", b"r/d"):
+        watched.tree.mkdir(path, 0o755)
+    watched.tree.open(1, b"r/c/a", os.O_CREAT)
+    watched.tree.link(b"r/c/a", b"r/c/b/a")
+    lstat = watched.port.lstat
+    looks: list[bytes] = []
+
+    def changes_before_the_last(handle: Handle, name: bytes) -> Stat:
+        looks.extend([name] if name == b"a" else [])
+        if len(looks) == 4 and name == b"a":
+            watched.tree.truncate(b"r/c/b/a", 46)
+        return lstat(handle, name)
+
+    monkeypatch.setattr(watched.port, "lstat", changes_before_the_last)
+    watched.reconciler.start()
+    watched.close()
+    assert [entry.size for path, entry in watched.fold.entries().items() if path[-1:] == b"a"] == [0, 46]
+    watched.tree.rename(b"r/c/b", b"r/d/b")
+    modified = watched.inotify.read(32)
+    watched.reconciler.feed(modified, watched.port.monotonic(), watched.tree.now)
+    watched.close()
+    for _ in watched.batches():
+        pass
+    assert {path: entry.size for path, entry in watched.fold.entries().items() if path[-1:] == b"a"} == {
+        b"c/a": 46,
+        b"d/b/a": 46,
+    }
