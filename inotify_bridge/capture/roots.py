@@ -19,6 +19,9 @@ from inotify_bridge.capture.tree import Directory, Root, walk
 CHECK_INTERVAL = 2.0
 """Seconds: an unmounted or over-mounted root gives no record at all, so it is looked for."""
 
+_OF_A_NEW_WATCH = frozenset((errno.ENOSPC, errno.ENOMEM))
+"""They say that there is no watch yet: one that is there would have been changed (inotify_add_watch(2))."""
+
 
 class Roots:
     """
@@ -123,8 +126,9 @@ class Roots:
     def _unwatched(self, root: Root, handle: Handle, code: int) -> None:
         """The root is there and cannot be watched: it is polled."""
         # A number proves nothing: the file system may give that of a removed directory to the next one.
-        seen = root.wd is not None or root in self._coverage
-        if not root.lost and not (seen and (root.device, root.inode) == handle.identity):
+        watched = root.wd is not None and code not in _OF_A_NEW_WATCH
+        covered = watched or root in self._coverage
+        if not root.lost and not (covered and (root.device, root.inode) == handle.identity):
             self._lose(root, errno.ESTALE)
         if root.lost and self._acceptable(root, handle):
             self._take(root, handle)

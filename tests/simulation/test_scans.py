@@ -149,10 +149,11 @@ def test_what_came_in_does_not_keep_a_comparison_waiting() -> None:
     assert watched.reconciler._resyncs.scan.entries > 0
 
 
-def test_a_root_made_again_beyond_the_limit_of_watches_is_polled() -> None:
+@pytest.mark.parametrize("told", [True, False])
+def test_a_root_made_again_beyond_the_limit_of_watches_is_polled(told: bool) -> None:
     """
     A root is removed and made again with the same inode's number, and there is no watch left for it: it is
-    polled, and what is made there is told.
+    polled, and what is made there is told, also where the end of its watch was not.
     """
     watched = Watched(Options(poll_interval=1.0), watches=1)
     watched.start()
@@ -161,6 +162,8 @@ def test_a_root_made_again_beyond_the_limit_of_watches_is_polled() -> None:
     watched.inotify.limit = 0
     watched.tree.mkdir(b"r", 0o755)
     watched.tree.find(b"r").inode.number = inode  # as ext4 gives it again
+    if not told:
+        watched.inotify.read(1 << 20)
     for _ in range(2):
         watched.tree.now += 3_000_000_000
         watched.reconciler.tick()
