@@ -66,7 +66,7 @@ def test_the_schedules_met_what_they_are_for(total: Sum) -> None:
           suppress_health_check=[HealthCheck.too_slow])  # fmt: skip
 @given(seed=st.integers(0, 1 << 32), setting=SETTINGS)
 def test_every_setting_converges(seed: int, setting: Setting) -> None:
-    """The same for settings that no seed would draw together."""
+    """The same for settings at the edges of what a seed draws."""
     assert Schedule(seed, setting).run().problems == []
 
 
