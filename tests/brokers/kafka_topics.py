@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import contextlib
+import threading
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from confluent_kafka import KafkaException, TopicPartition
@@ -14,6 +16,7 @@ from tests.waiting import eventually
 # again yet: every step is tried anew for so long.
 _PATIENCE_SECONDS = 120.0
 _ATTEMPT_SECONDS = 20.0
+_END_SECONDS = 60.0
 
 _parts: dict[str, Any] = vars(admin_module)  # its types do not export what they describe
 _LATEST: Any = _parts["OffsetSpec"].latest()
@@ -32,7 +35,7 @@ class KafkaTopics:
 
     def names(self) -> set[str]:
         """Those that there are."""
-        with _parts["AdminClient"](self._settings) as admin:
+        with self._client() as admin:
             return _names(admin)
 
     def create(
@@ -40,7 +43,7 @@ class KafkaTopics:
     ) -> None:
         """Make one; returns when every partition can be written. One that is there is left as it is."""
         topic = _parts["NewTopic"](name, partitions, replicas, config=dict(config or {}))
-        with _parts["AdminClient"](self._settings) as admin:
+        with self._client() as admin:
 
             def made() -> bool:
                 return name in _names(admin) or _done(
@@ -52,7 +55,7 @@ class KafkaTopics:
 
     def delete(self, name: str) -> None:
         """Delete one, if it is there; returns when the broker has forgotten it."""
-        with _parts["AdminClient"](self._settings) as admin:
+        with self._client() as admin:
 
             def gone() -> bool:
                 if name in _names(admin):
@@ -63,8 +66,20 @@ class KafkaTopics:
 
     def await_leaders(self) -> None:
         """Wait until every partition of all topics is led by a broker that knows of it."""
-        with _parts["AdminClient"](self._settings) as admin:
+        with self._client() as admin:
             _await_leaders(admin, None)
+
+    @contextlib.contextmanager
+    def _client(self) -> Iterator[Any]:
+        admin = _parts["AdminClient"](self._settings)
+        try:
+            yield admin
+        finally:
+            # librdkafka may wait for ever for the connection to a broker that was killed (its issue 4131): in
+            # C, where no timeout of a test reaches it.
+            ending = threading.Thread(target=admin.__exit__, args=(None, None, None), daemon=True)
+            ending.start()
+            ending.join(_END_SECONDS)
 
 
 def _await_leaders(admin: Any, name: str | None) -> None:
