@@ -94,11 +94,7 @@ def test_a_watch_is_not_taken_for_that_of_another_directory() -> None:
         pass
     assert watched.reconciler.uncovered_count, "it cannot be read"
     watched.tree.chmod(b"r/a", 0o755)
-    for _ in range(3):
-        watched.tree.now += 2_000_000_000
-        watched.reconciler.tick()
-        for _ in watched.batches():
-            pass
+    watched.settle_after(2, times=3)
     assert not watched.reconciler.uncovered_count
     watched.tree.mkdir(b"r/a/new", 0o755)
     for _ in watched.batches():
@@ -164,16 +160,8 @@ def test_a_root_made_again_beyond_the_limit_of_watches_is_polled(told: bool) -> 
     watched.tree.find(b"r").inode.number = inode  # as ext4 gives it again
     if not told:
         watched.inotify.read(1 << 20)
-    for _ in range(2):
-        watched.tree.now += 3_000_000_000
-        watched.reconciler.tick()
-        for _ in watched.batches():
-            pass
+    watched.settle_after(3, times=2)
     assert watched.reconciler.uncovered_count == 1
     watched.tree.mkdir(b"r/new", 0o755)
-    for _ in range(2):
-        watched.tree.now += 3_000_000_000
-        watched.reconciler.tick()
-        for _ in watched.batches():
-            pass
+    watched.settle_after(3, times=2)
     assert set(watched.fold.entries()) == {b"new"}

@@ -60,6 +60,14 @@ class Watched:
             self.tree.now += 60_000_000
             self.reconciler.tick()
 
+    def settle_after(self, seconds: int, times: int) -> None:
+        """So many times: time passes, what is due then is done, and everything until it is settled."""
+        for _ in range(times):
+            self.tree.now += seconds * 1_000_000_000
+            self.reconciler.tick()
+            for _ in self.batches():
+                pass
+
     def start(self) -> list[Batch]:
         """Begin to watch; everything until it is settled."""
         self.reconciler.start()
