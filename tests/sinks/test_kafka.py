@@ -19,6 +19,7 @@ from inotify_bridge.sinks import kafka, kafka_python
 from inotify_bridge.sinks.base import Message, Sink, Verdict
 from inotify_bridge.sinks.kafka import KafkaSink
 from tests.brokers import Authority, KafkaBroker
+from tests.brokers.ports import free_port
 from tests.sinks.conformance import SinkConformance, publish_all
 from tests.sinks.kafka_harness import KafkaHarness, Relay
 from tests.sinks.messages import assert_go_back_n, messages
@@ -303,6 +304,16 @@ def test_name_that_does_not_resolve(client: str, kafka: KafkaBroker) -> None:
     with contextlib.closing(sink), pytest.raises(SinkUnavailable, match=r"no-such-host\.invalid") as caught:
         sink.connect()
     assert "bootstrap_servers" in caught.value.hint
+
+
+def test_a_session_that_was_not_begun_leaves_no_thread(client: str, kafka: KafkaBroker) -> None:
+    """Whoever keeps the error of a failed connection keeps nothing of it alive."""
+    sink = make(client, kafka, bootstrap_servers=[f"127.0.0.1:{free_port()}"])
+    before = library_threads()
+    with contextlib.closing(sink), pytest.raises(SinkUnavailable) as kept:
+        sink.connect()
+    leaves_no_thread(before)
+    assert kept.value.__traceback__ is not None, "the error is kept until here"
 
 
 def test_second_server_is_tried(harness: KafkaHarness) -> None:
